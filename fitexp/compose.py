@@ -1,0 +1,642 @@
+"""What `fitexp train` and `fitexp data` ask of Hydra: its command line, a config, clear mistakes.
+
+Hydra runs the command line as it does for any application; before and around it stand checks that
+it does not make (added keys, types of values) and one-line messages. Hydra is imported lazily.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from fitexp import targets
+from fitexp.errors import InputError
+
+if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+CONFIG_PATH = "pkg://fitexp.conf"
+CONFIG_NAME = "train"
+ENTRY_POINTS = "fitexp.configs"  # packages add search paths: NAME = "their.package.of.yaml"
+
+# Keys of a YAML file that only its own interpolations read -> the key whose value they depend on.
+HELPERS = {"for_target": "target", "for_regime": "regime", "batch_for": "regime"}
+
+# Arguments that fitexp gives to a node's target itself.
+INJECTED: Mapping[str, tuple[str, ...]] = {
+    "data": (),
+    "data.source": (),
+    "model": ("spec",),
+    "loss": ("prediction", "target"),
+    "optimizer": ("params",),
+    "task": ("model", "loss", "optimizer", "spec"),
+}
+TRAINER = "pytorch_lightning.Trainer"
+
+# Values whose type in the YAML files says nothing about the types they may have.
+ANY_TYPE = frozenset({"accelerator.devices"})
+
+# Hydra's options -> number of values they take (None: one or none).
+FLAGS: Mapping[str, int | None] = {
+    "--help": 0,
+    "--hydra-help": 0,
+    "--resolve": 0,
+    "--run": 0,
+    "--multirun": 0,
+    "--shell-completion": 0,
+    "--cfg": 1,
+    "--package": 1,
+    "--config-path": 1,
+    "--config-name": 1,
+    "--config-dir": 1,
+    "--info": None,
+}
+SHORT = {
+    "-h": "--help",
+    "-r": "--run",
+    "-m": "--multirun",
+    "-sc": "--shell-completion",
+    "-c": "--cfg",
+    "-p": "--package",
+    "-cp": "--config-path",
+    "-cn": "--config-name",
+    "-cd": "--config-dir",
+    "-i": "--info",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One composed config and where its run folder is to lie.
+
+    config: resolved, plain values. known: the primary config as it is without overrides.
+    choices: config group -> choice. overrides: of this job, as typed. folder: the run folder the
+    user named (hydra.run.dir), else None. sweep: the folder of a multirun's runs, else None.
+    """
+
+    config: dict[str, Any]
+    known: Mapping[str, Any]
+    choices: dict[str, str]
+    overrides: list[str]
+    folder: Path | None
+    sweep: Path | None
+
+
+def run(
+    argv: Sequence[str], task: Callable[[Job], None], failed: Callable[[Exception], None]
+) -> None:
+    """Do what Hydra's command line in `argv` says; call `task` for every job.
+
+    What a job raises goes to `failed` and the next job follows. Raises InputError for mistakes on
+    the command line and in configs.
+    """
+    args = parse(argv)
+    with _hydra(args) as (hydra, run_hydra):
+        composer = Composer(hydra, args.config_name or CONFIG_NAME)
+        try:
+            multirun, settings = False, None
+            if not (args.shell_completion or args.hydra_help or args.help):
+                multirun, settings = composer.check(args)
+            if args.cfg or args.info or settings is None:
+                printed = io.StringIO()
+                with redirect_stdout(printed), suppress(SystemExit):  # Hydra's --help exits
+                    run_hydra(args, None)
+                sys.stdout.write(printed.getvalue())
+                return
+            known = composer.plain(composer.compose([]))
+            with tempfile.TemporaryDirectory(prefix="fitexp-") as scratch:
+                # Hydra makes its output folder before the job begins: not where a run shall lie.
+                place = f"hydra.{'sweep' if multirun else 'run'}.dir='{scratch}'"
+                args.overrides += [place, "hydra.job.chdir=false"]
+                run_hydra(args, _job_runner(settings, multirun, known, composer, task, failed))
+        except (InputError, BrokenPipeError):
+            raise
+        except Exception as error:
+            raise InputError(composer.explain(error, args.overrides)) from error
+
+
+def _job_runner(
+    settings: DictConfig,
+    multirun: bool,
+    known: Mapping[str, Any],
+    composer: Composer,
+    task: Callable[[Job], None],
+    failed: Callable[[Exception], None],
+) -> Callable[[DictConfig], None]:
+    def job(cfg: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+        from omegaconf import OmegaConf
+
+        hydra = HydraConfig.get()
+        overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+        try:
+            try:
+                config = resolved(cfg)
+            except Exception as error:
+                raise InputError(composer.explain(error, overrides)) from error
+            choices = {
+                group: str(choice)
+                for group, choice in hydra.runtime.choices.items()
+                if choice is not None and not group.startswith("hydra/")
+            }
+            folder, sweep = None, None
+            if multirun:
+                sweep = Path(settings.sweep.dir)
+                folder = None if hydra.sweep.subdir == "." else sweep / hydra.sweep.subdir
+            elif settings.run.dir != ".":
+                folder = Path(settings.run.dir)
+            task(Job(config, known, choices, overrides, folder, sweep))
+        except Exception as error:
+            failed(error)
+
+    job.__module__ = "fitexp"  # Hydra names the application after it
+    return job
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Hydra's arguments, its options wherever they stand. Raises InputError."""
+    from hydra._internal.utils import get_args_parser
+
+    options: list[str] = []
+    overrides: list[str] = []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("-") or word == "-":
+            overrides.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        name = SHORT.get(name, name)
+        if name == "--experimental-rerun":
+            raise InputError("--experimental-rerun reads pickles; use: fitexp resume RUN")
+        if name not in FLAGS:
+            near = targets.closest(name, FLAGS)
+            raise InputError(f"no option '{word}'{targets.did_you_mean(near)}")
+        takes = FLAGS[name]
+        if takes is None:
+            kinds = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+            if not equals:
+                value = words.pop(0) if words and words[0] in kinds else "all"
+        elif takes == 1 and not equals:
+            if not words or words[0].startswith("-"):
+                raise InputError(f"{word} needs a value")
+            value = words.pop(0)
+        elif takes == 0 and equals:
+            raise InputError(f"{name} takes no value")
+        options.append(name if takes == 0 else f"{name}={value}")
+
+    def error(message: str) -> NoReturn:
+        raise InputError(message)
+
+    parser = get_args_parser()
+    parser.error = error  # type: ignore[assignment,method-assign,unused-ignore]
+    args = parser.parse_args([*options, *overrides])
+    if args.config_path is not None and "://" not in args.config_path:
+        args.config_path = os.path.abspath(args.config_path)
+    return args
+
+
+RunHydra = Callable[[argparse.Namespace, "Callable[[DictConfig], None] | None"], None]
+
+
+@contextmanager
+def _hydra(args: argparse.Namespace) -> Iterator[tuple[Hydra, RunHydra]]:
+    """Hydra for composing, and what runs its command line; both with our search path."""
+    from hydra import version
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import _run_hydra, create_config_search_path, get_args_parser
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.global_hydra import GlobalHydra
+
+    version.setbase("1.3")
+    _register_search_path()
+    path = args.config_path or CONFIG_PATH
+    search = create_config_search_path(path)
+    if args.config_dir is not None:
+        if not os.path.isdir(args.config_dir):
+            raise InputError(f"--config-dir {args.config_dir}: no such folder")
+        folder = f"file://{os.path.abspath(args.config_dir)}"
+        search.prepend("command-line", folder, SearchPathQuery(provider="schema"))
+
+    def run_hydra(args: argparse.Namespace, task: Callable[[DictConfig], None] | None) -> None:
+        GlobalHydra.instance().clear()
+        _run_hydra(args, get_args_parser(), task or _nothing, path, CONFIG_NAME)
+
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised, not printed
+    GlobalHydra.instance().clear()
+    try:
+        yield Hydra.create_main_hydra2("fitexp", search), run_hydra
+    finally:
+        GlobalHydra.instance().clear()
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _nothing(cfg: DictConfig) -> None: ...
+
+
+_nothing.__module__ = "fitexp"
+
+
+def _register_search_path() -> None:
+    """Config folders of other packages (entry points of the group ENTRY_POINTS)."""
+    from importlib.metadata import entry_points
+
+    found = entry_points(group=ENTRY_POINTS)
+    if not found:
+        return
+    from hydra.core.config_search_path import ConfigSearchPath
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    class PackagedConfigs(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            for entry in found:
+                search_path.append(f"{ENTRY_POINTS}:{entry.name}", f"pkg://{entry.value}")
+
+    known = Plugins.instance().discover(SearchPathPlugin)
+    if not any(plugin.__name__ == PackagedConfigs.__name__ for plugin in known):
+        Plugins.instance().register(PackagedConfigs)
+
+
+class Composer:
+    """Composes configs by Hydra's loader, checks overrides against them, explains errors."""
+
+    def __init__(self, hydra: Hydra, name: str) -> None:
+        self.hydra = hydra
+        self.name = name
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The config of one run with Hydra's own node, interpolations unresolved."""
+        from hydra.types import RunMode
+
+        return self.hydra.compose_config(self.name, list(overrides), RunMode.RUN)
+
+    def plain(self, cfg: DictConfig) -> dict[str, Any]:
+        """A config without Hydra's node as plain values, interpolations unresolved."""
+        from omegaconf import OmegaConf
+
+        values = OmegaConf.to_container(cfg, resolve=False)
+        assert isinstance(values, dict)
+        return {str(key): value for key, value in values.items() if key != "hydra"}
+
+    def check(self, args: argparse.Namespace) -> tuple[bool, DictConfig]:
+        """Compose what `args` ask for and check the overrides -> (is a multirun, hydra's node).
+
+        Of a multirun every choice of a config group is composed once, beside the first values of
+        the other sweeps; of other sweeps the values are checked.
+        """
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+        from omegaconf import OmegaConf
+
+        overrides = self.parse(args.overrides)
+        sweeps = [o for o in overrides if o.is_sweep_override()]
+        multirun = bool(args.multirun)
+        if not multirun and any(o.key_or_group == "hydra.mode" for o in overrides):
+            multirun = self.hydra.get_mode(self.name, args.overrides) == RunMode.MULTIRUN
+        if sweeps and not multirun:
+            raise InputError(
+                f"{sweeps[0].input_line} names several values: add -m to run each of them (a "
+                f"list is written {sweeps[0].get_key_element()}=[A,B])"
+            )
+        fixed = {id(o): str(o.input_line) for o in overrides if o not in sweeps}
+        values = {id(o): self.sweep_values(o) for o in sweeps}
+        first = {**fixed, **{key: lines[0] for key, lines in values.items() if lines}}
+        cfg = self.compose([first[id(o)] for o in overrides if id(o) in first])
+        for sweep in sweeps:
+            for line in values[id(sweep)][1:] if self.is_group(sweep) else ():
+                self.compose([line if o is sweep else first[id(o)] for o in overrides])
+        self.check_values(cfg, overrides)
+        HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
+        if args.package and args.package != "_global_":
+            found = OmegaConf.select(cfg, args.package, throw_on_missing=False)
+            if found is None:
+                near = targets.closest(args.package, self.keys([], args.package))
+                raise InputError(f"no package '{args.package}'{targets.did_you_mean(near)}")
+        return multirun, cfg.hydra
+
+    def parse(self, overrides: Sequence[str]) -> list[Override]:
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        for override in overrides:
+            if override.startswith("="):
+                raise InputError(f"cannot read '{override}': an override is KEY=VALUE")
+        parser = OverridesParser.create(config_loader=self.hydra.config_loader)
+        return parser.parse_overrides(list(overrides))
+
+    def sweep_values(self, override: Override) -> list[str]:
+        """An override line for each value of a sweep; none for an interval."""
+        if not override.is_discrete_sweep():
+            return []
+        key = override.get_key_element()
+        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+    def is_group(self, override: Override) -> bool:
+        """Whether an override chooses a file of a config group."""
+        key = override.key_or_group
+        if override.package is not None or "/" in key:
+            return True
+        return "." not in key and key in self.groups()
+
+    def groups(self) -> list[str]:
+        return [name for name in self.hydra.config_loader.list_groups("") if name[:2] != "__"]
+
+    def check_values(self, cfg: DictConfig, overrides: Sequence[Override]) -> None:
+        """Refuse added keys that nothing takes, and values of another type than the YAML's."""
+        from omegaconf import OmegaConf
+
+        values = [
+            o for o in overrides if not (o.is_delete() or o.is_hydra_override() or self.is_group(o))
+        ]
+        if not values:
+            return
+        groups = [o for o in overrides if self.is_group(o) and not o.is_sweep_override()]
+        before = self.compose([str(o.input_line) for o in groups])
+        for override in values:
+            key = override.key_or_group
+            parent, _, last = key.rpartition(".")
+            node = OmegaConf.select(before, parent, throw_on_resolution_failure=False)
+            if OmegaConf.is_dict(node) and last in node:
+                default = OmegaConf.select(
+                    before, key, throw_on_resolution_failure=False, throw_on_missing=False
+                )
+                if override.is_sweep_override():
+                    found = [o.value() for o in self.parse(self.sweep_values(override))]
+                else:
+                    found = [override.value()]
+                for value in found:
+                    _check_type(key, value, _plain(default))
+            if override.is_add() or override.is_force_add():
+                self._check_added(cfg, before, key)
+
+    def _check_added(self, cfg: DictConfig, before: DictConfig, key: str) -> None:
+        """Refuse an added key unless the nearest target above it, or the Trainer, takes it."""
+        config = strip(self.plain(cfg))
+        known = strip(self.plain(before))
+        if "." not in key and key not in known:
+            raise InputError(self._no_key(key, []))
+        node: Any = config
+        place, nearest = "", ""
+        for part in key.split("."):
+            place = f"{place}.{part}" if place else part
+            node = node.get(part) if isinstance(node, Mapping) else None
+            if isinstance(node, Mapping) and (targets.TARGET in node or place == "trainer"):
+                nearest = place
+        if nearest:
+            check_node(config, nearest)
+        else:
+            check_plain(config, known, key.partition(".")[0])
+
+    def keys(self, overrides: Sequence[str], like: str = "") -> list[str]:
+        """Every key that can be overridden, groups included; Hydra's if `like` is one."""
+        from omegaconf import OmegaConf
+
+        try:
+            parsed = [o for o in self.parse(overrides) if not o.is_sweep_override()]
+            cfg = self.compose([str(o.input_line) for o in parsed if self.is_group(o)])
+        except Exception:  # whatever is wrong with the choices: keys of the defaults
+            cfg = self.compose([])
+        found = [*self.groups(), *_dotted(strip(self.plain(cfg)))]
+        if like.startswith("hydra"):
+            found += _dotted({"hydra": OmegaConf.to_container(cfg.hydra, resolve=False)})
+        return list(dict.fromkeys(found))
+
+    def explain(self, error: BaseException, overrides: Sequence[str]) -> str:
+        """One line for what Hydra, OmegaConf or YAML raised."""
+        from hydra.errors import MissingConfigException, OverrideParseException
+        from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+        from yaml import MarkedYAMLError
+
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, MarkedYAMLError):
+                mark = cause.problem_mark
+                where = f"{mark.name}:{mark.line + 1}: " if mark else ""
+                return f"{where}{cause.problem or cause}"
+            cause = cause.__cause__ or cause.__context__
+        text = str(error)
+        if isinstance(error, OverrideParseException):
+            return self._unreadable(error.override, text)
+        if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+            return self._no_choice(error.missing_cfg_file, text)
+        if match := re.match(r"(?:In '.*?': )?Could not override '([^']+)'", text):
+            key = match[1]
+            full = getattr(error.__cause__, "full_key", None)
+            if isinstance(full, str) and full.startswith(f"{key}."):
+                key = full
+            return self._no_key(key, overrides)
+        if match := re.match(r"Could not delete from config. '([^']+)' does not exist", text):
+            near = targets.closest(match[1], self.keys(overrides, match[1]))
+            return f"no key '{match[1]}' to delete{targets.did_you_mean(near)}"
+        if match := re.match(r"Could not append to config. An item is already at '(.+?)'", text):
+            return f"+{match[1]}: {match[1]} is there already, write {match[1]}=... without +"
+        if isinstance(error, MissingMandatoryValue):
+            return self._missing(str(error.full_key), overrides)
+        cause = error.__cause__ or error.__context__
+        if isinstance(error, OmegaConfBaseException):
+            return self._wrong_value(error)
+        if isinstance(cause, OmegaConfBaseException):
+            first = _first_line(text)
+            return f"{first}: {self._wrong_value(cause)}" if first else self._wrong_value(cause)
+        return _first_line(text) or type(error).__name__
+
+    def _no_key(self, key: str, overrides: Sequence[str]) -> str:
+        near = targets.closest(key, self.keys(overrides, key))
+        return f"no key '{key}'{targets.did_you_mean(near) or '; all keys: --cfg job'}"
+
+    def _unreadable(self, override: str, text: str) -> str:
+        lines = [line for line in text.splitlines() if line.strip() and "hydra.cc" not in line]
+        if "=" not in override.lstrip("=") and not override.startswith("~"):
+            known = [f"{key}=..." for key in self.keys([])]
+            for group in self.groups():
+                options = self.hydra.config_loader.get_group_options(group)
+                known += [f"{group}={choice}" for choice in options]
+            words = {text.partition("=")[2]: text for text in known}
+            words |= {text.partition("=")[0]: text for text in known}
+            near = targets.closest(override, words)
+            hint = targets.did_you_mean(near and words[near])
+            return f"cannot read '{override}': an override is KEY=VALUE{hint}"
+        reason = next((x for x in lines if not x.startswith("Error parsing")), "")
+        return f"cannot read the override '{override}': {reason.strip() or 'not KEY=VALUE'}"
+
+    def _no_choice(self, file: str, text: str) -> str:
+        group, _, choice = file.rpartition("/")
+        if not group:
+            return f"no config '{file}' (--config-name): {CONFIG_NAME} is the one of fitexp"
+        options = self.hydra.config_loader.get_group_options(group)
+        options = [name for name in options if not name.startswith("_")]
+        if not options:
+            return f"no choice '{choice}' of {group}: it has none"
+        near = targets.closest(choice, options)
+        listed = f" (choices: {', '.join(options)})"
+        return f"no choice '{choice}' of {group}{targets.did_you_mean(near)}{listed}"
+
+    def _missing(self, key: str, overrides: Sequence[str]) -> str:
+        group, _, last = key.partition(".")
+        value = "FOLDER" if last == "path" else "VALUE"
+        choice = None
+        with suppress(Exception):
+            lines = [o.input_line for o in self.parse(overrides) if self.is_group(o)]
+            choice = self.compose([str(line) for line in lines]).hydra.runtime.choices.get(group)
+        because = f"{group}={choice} needs" if choice else "write"
+        return f"{key} is missing: {because} {key}={value}"
+
+    def _wrong_value(self, error: Any) -> str:
+        """An interpolation or a typed value that cannot be; helper keys are said in words."""
+        key = str(error.full_key or "")
+        message = _first_line(str(error.msg or error))
+        helper = re.search(rf"\b({'|'.join(HELPERS)})\.([^.']+)", message)
+        if helper:
+            node = getattr(error, "parent_node", None)
+            parent = key.rpartition(".")[0]
+            source = f"{parent}.{HELPERS[helper[1]]}" if parent else HELPERS[helper[1]]
+            options = [str(k) for k in node[helper[1]]] if node is not None else []
+            near = targets.closest(helper[2], options)
+            listed = f" (choices: {', '.join(options)})" if options else ""
+            return f"no choice '{helper[2]}' of {source}{targets.did_you_mean(near)}{listed}"
+        return f"{key}: {message}" if key and key not in message else message
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """A composed config as plain values: interpolations resolved, helper and Hydra's keys gone.
+
+    Raises OmegaConf's errors for values that are missing or cannot be resolved.
+    """
+    from omegaconf import OmegaConf
+
+    values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert isinstance(values, dict)
+    values.pop("hydra", None)
+    return {str(key): value for key, value in strip(values).items()}
+
+
+def strip(config: Any) -> Any:
+    """The config without HELPERS, at every depth."""
+    if isinstance(config, Mapping):
+        return {key: strip(value) for key, value in config.items() if key not in HELPERS}
+    if isinstance(config, list):
+        return [strip(value) for value in config]
+    return config
+
+
+def check(config: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuse a resolved config with keys that nothing takes or without keys that are needed.
+
+    known: the primary config. Imports what the config names: torch and all. Raises InputError.
+    """
+    for key in config:
+        if key not in known:
+            raise InputError(f"no key '{key}'{targets.did_you_mean(targets.closest(key, known))}")
+    for key in known:
+        if key not in config:
+            raise InputError(f"{key} is missing: fitexp train --cfg job shows what is composed")
+        if isinstance(known[key], Mapping) and not isinstance(config[key], Mapping):
+            first = _some_key(known[key])
+            raise InputError(f"{key}={_shown(config[key])}: it takes keys, as {key}.{first}=...")
+    for key in ("data", "data.source", "loss", "optimizer", "model", "task", "trainer"):
+        check_node(config, key)
+    for key in set(known) - {*INJECTED, "trainer"}:
+        check_plain(config, known, key)
+
+
+def check_node(config: Mapping[str, Any], place: str) -> None:
+    """Check the node at `place` against its target's signature; `trainer` against Lightning's."""
+    node: Any = config
+    for part in place.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    if node is None and "." in place:
+        return
+    if not isinstance(node, Mapping):
+        raise InputError(f"{place}: a mapping with {targets.TARGET} is expected, not {node!r}")
+    injected = INJECTED.get(place, ())
+    if place == "trainer":
+        from fitexp.worker import OURS
+
+        node, injected = {targets.TARGET: TRAINER, **node}, tuple(OURS)
+    targets.check_keys(node, injected, allow=targets.ANYTHING, where=place)
+
+
+def check_plain(config: Mapping[str, Any], known: Mapping[str, Any], key: str) -> None:
+    """Check a node without a target: only the primary config's keys are read."""
+    node, ours = config.get(key), known.get(key)
+    if not isinstance(node, Mapping) or not isinstance(ours, Mapping):
+        return
+    for name in node:
+        if name not in ours:
+            near = targets.closest(str(name), map(str, ours))
+            hint = targets.did_you_mean(near and f"{key}.{near}")
+            listed = f" (there are {', '.join(map(str, ours))})"
+            raise InputError(f"no key '{key}.{name}'{hint or listed}")
+
+
+def _check_type(key: str, value: Any, default: Any) -> None:
+    """Refuse a value whose type cannot stand for that of the YAML files' value."""
+    if default is None or value is None or key in ANY_TYPE:
+        return
+    if isinstance(value, str) and "${" in value:
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(default, Mapping):
+        fits, wanted = isinstance(value, Mapping), f"keys, as {key}.{_some_key(default)}=..."
+    elif isinstance(default, list):
+        fits, wanted = isinstance(value, list), f"a list, as {key}=[{_some_items(default)}]"
+    elif isinstance(default, bool):
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(default, int):
+        fits, wanted = number and isinstance(value, int), f"a whole number, as {key}={default}"
+    elif isinstance(default, float):
+        fits, wanted = number, f"a number, as {key}={default}"
+    else:
+        fits, wanted = number or isinstance(value, str), f"a word, as {key}={default}"
+    if not fits:
+        raise InputError(f"{key}={value}: it takes {wanted}")
+
+
+def _some_key(node: Mapping[Any, Any]) -> str:
+    return str(next((k for k in node if k != targets.TARGET), "KEY"))
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written on the command line."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _some_items(items: Sequence[Any]) -> str:
+    return ",".join(str(item) for item in items[:3]) or "..."
+
+
+def _plain(value: Any) -> Any:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
+
+
+def _dotted(node: Any, prefix: str = "") -> list[str]:
+    """Dotted keys of a nested mapping, inner nodes included."""
+    if not isinstance(node, Mapping):
+        return []
+    found = []
+    for key, value in node.items():
+        if key != targets.TARGET:
+            found += [f"{prefix}{key}", *_dotted(value, f"{prefix}{key}.")]
+    return found
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -1,0 +1,581 @@
+"""From a table of workouts to prepared arrays: every choice of the protocol in one place.
+
+Source: Ni, Muhlstein, McAuley, "Modeling heart rate and activity data for personalized fitness
+recommendation", WWW 2019; departures are said at the keys below.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitexp import targets
+from fitexp.data import splits
+from fitexp.data.prepare import Prepared, cached, code_version, digest, fingerprint
+from fitexp.data.scaling import apply_scale, fit_scale
+from fitexp.data.sequences import Float, Int, forward_fill, step_ends
+from fitexp.data.spec import UNKNOWN, Scale, Spec
+from fitexp.data.workouts.series import SERIES, Samples, Steps, to_steps
+from fitexp.data.workouts.table import WorkoutTable
+from fitexp.errors import InputError
+
+TARGETS = {"heart_rate": "bpm", "derived_speed": "km_h"}
+ATTRIBUTES = ("user", "sport", "gender")
+# Inputs from which the target can be computed. Speed is hidden by a distance grid, where time
+# is what gives it away; on a time grid distance does, and grade together with altitude.
+LEAKS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("heart_rate", "time"): ("heart_rate",),
+    ("heart_rate", "distance"): ("heart_rate",),
+    ("derived_speed", "distance"): (
+        "derived_speed",
+        "speed",
+        "time_elapsed",
+        "vertical_speed",
+        "heart_rate",
+    ),
+    ("derived_speed", "time"): ("derived_speed", "speed", "distance", "grade", "heart_rate"),
+}
+CHOICES = {
+    "target": tuple(TARGETS),
+    "regime": ("whole", "short"),
+    "grid": ("time", "distance"),
+    "split": ("time", "user", "random"),
+    "history": ("previous", "train_prior", "none"),
+    "start_value": ("user_mean", "measured"),
+}
+FIRST_SHORT = 1  # a short window's y_0 is measured, so it starts at the second step or later
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workouts:
+    """The protocol as config: fields are the keys of `conf/data/_workouts.yaml`.
+
+    target: heart_rate (bpm) or derived_speed (km/h); regime: "whole" predicts y_1..y_T before
+    the workout, "short" the next steps from the past and the plan. grid, step: even steps in
+    time (s) or distance (m). inputs: series of SERIES from which the target cannot be read.
+    steps: T; stride: between training and validation windows of the short regime.
+    max_steps: kept of a workout. horizons: steps ahead scored in the short regime.
+    split: "time" per athlete, "user" (fold `fold` of `folds` unseen), "random".
+    history: context is the athlete's previous workout whatever its part, the last one in
+    training, or none. With a history, an athlete's first workout serves only as context.
+    start_value: y_0 of a whole workout is the athlete's mean first training value (a new
+    athlete: the population's) or the measured first value. input_factor: inputs are z-scores
+    times this; statistics come from training rows only (the authors' programs used all data).
+    """
+
+    path: str | None
+    source: Mapping[str, Any]
+    target: str
+    regime: str
+    grid: str
+    step: float
+    inputs: Sequence[str]
+    steps: int
+    stride: int
+    max_steps: int | None
+    horizons: Sequence[int]
+    max_gap_s: float
+    min_piece_steps: int
+    min_workouts: int
+    split: str
+    fractions: Sequence[float]
+    folds: int
+    fold: int
+    split_seed: int
+    history: str
+    start_value: str
+    input_factor: float
+    batch_size: int
+
+    kind: ClassVar[str] = "workouts"
+    module: ClassVar[str] = "fitexp.data.workouts.module.WorkoutsData"
+
+    def __post_init__(self) -> None:
+        for key, choices in CHOICES.items():
+            if getattr(self, key) not in choices:
+                raise InputError(
+                    f"data.{key}={getattr(self, key)}: choose one of {', '.join(choices)}"
+                )
+        for name in self.inputs:
+            if name not in SERIES:
+                raise InputError(
+                    f"data.inputs: no series {name!r}; choose from {', '.join(SERIES)}"
+                )
+            if name in LEAKS[self.target, self.grid]:
+                raise InputError(
+                    f"data.inputs: {name} gives away the target {self.target} on a {self.grid} "
+                    f"grid; leave out {', '.join(LEAKS[self.target, self.grid])}"
+                )
+        if not self.inputs:
+            raise InputError("data.inputs is empty: name at least one series")
+        for key in ("step", "steps", "stride", "min_piece_steps", "min_workouts", "batch_size"):
+            if getattr(self, key) <= 0:
+                raise InputError(f"data.{key}={getattr(self, key)}: must be above 0")
+        if self.max_steps is not None and self.max_steps < self.steps and self.regime == "short":
+            raise InputError(f"data.max_steps={self.max_steps}: below data.steps={self.steps}")
+        if not self.horizons or min(self.horizons) < 1:
+            raise InputError("data.horizons: whole numbers of steps ahead, 1 or more")
+        if len(self.fractions) != 3 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise InputError("data.fractions: three shares (train, val, test) that add up to 1")
+
+    def prepare(self, spec: Spec | None = None, allow: Sequence[str] | None = None) -> Prepared:
+        """Read, resample, split and scale, or take that from the cache.
+
+        With `spec` (of a trained run) its vocabularies, scaling and start values are used, so
+        that other data come out as that run's model knows them. `allow`: what
+        `source` may name (targets.locate).
+        """
+        fields = asdict(self)
+        fields.pop("batch_size")
+        path = fields.pop("path")
+        fields["source"] = {k: v for k, v in self.source.items() if k != "path"}
+        given = None if spec is None else spec.to_dict()
+        key = digest(fields, fingerprint(path), given, code_version())
+        return cached(key, lambda: self._make(spec, allow))
+
+    def _make(self, spec: Spec | None, allow: Sequence[str] | None) -> Prepared:
+        table = targets.build(self.source, allow=allow)
+        if not isinstance(table, WorkoutTable):
+            raise InputError(
+                f"data.source: {self.source.get('_target_')} gives {type(table).__name__}, "
+                "not a WorkoutTable"
+            )
+        return arrays_of(self, table, spec)
+
+
+def arrays_of(protocol: Workouts, table: WorkoutTable, given: Spec | None = None) -> Prepared:
+    """The protocol applied to a table; the arrays are those of `WorkoutsData` and `Layout`."""
+    rejected = Counter(table.rejected)
+    counts: dict[str, int] = {"workouts read": len(table.sessions)}
+    counts["athletes read"] = int(table.sessions["athlete"].nunique())
+    kept, steps = _resample(protocol, table, rejected)
+    kept, steps = _enough(protocol, table, kept, steps, rejected)
+    sessions = table.sessions.iloc[kept].reset_index(drop=True)
+    _, user = np.unique(sessions["athlete"].to_numpy(dtype=str), return_inverse=True)
+    order = _chronological(sessions["start"].to_numpy(dtype=float))
+    unknown_start = int(np.isnan(sessions["start"].to_numpy(dtype=float)).sum())
+    if unknown_start:
+        counts["workouts without a start time (kept in the table's order)"] = unknown_start
+    part = _parts(protocol, user, order)
+    layout = _flat(protocol, steps)
+    train_rows = (part == splits.TRAIN)[layout.workout]
+
+    vocabularies = (
+        {
+            name: (UNKNOWN, *sorted(set(map(str, values[part == splits.TRAIN])) - {UNKNOWN}))
+            for name, values in _attributes(sessions).items()
+        }
+        if given is None
+        else dict(given.attributes)
+    )
+    days = _days_since(user, order, sessions["start"].to_numpy(dtype=float))
+    scaling = (
+        _fit_scaling(protocol, layout, train_rows, days[part == splits.TRAIN])
+        if given is None
+        else dict(given.scaling)
+    )
+    start_by_user = (
+        _start_values(layout, sessions["athlete"].to_numpy(dtype=str), part)
+        if given is None
+        else dict(given.start_by_user)
+    )
+    start = np.array(
+        [start_by_user.get(a, start_by_user[UNKNOWN]) for a in sessions["athlete"]], dtype=float
+    )
+    previous = _previous(protocol, user, order, part)
+    if protocol.start_value == "measured":
+        first_value = layout.y[layout.offset[:-1]]
+        start = np.where(np.isfinite(first_value), first_value, start)
+
+    arrays: dict[str, NDArray[Any]] = {
+        "x": _scaled_inputs(protocol, layout, scaling),
+        "y": _filled_target(layout, start),
+        "observed": np.isfinite(layout.y),
+        "elapsed_s": layout.elapsed_s.astype(np.float32),
+        "piece_end": layout.piece_end,
+        "offset": layout.offset,
+        "previous": previous,
+        "since_last": np.nan_to_num(apply_scale(days, scaling["since_last"])).astype(np.float32),
+        "attributes": _encoded(_attributes(sessions), vocabularies),
+        "start": start.astype(np.float32),
+        "part": part,
+        "workout_id": sessions["workout"].to_numpy(dtype=str),
+        "user_id": sessions["athlete"].to_numpy(dtype=str),
+        "sport": sessions["sport"].to_numpy(dtype=str),
+    }
+    if table.simulated and protocol.target == "heart_rate":
+        arrays["expected"] = layout.expected.astype(np.float32)
+    windows = _windows(protocol, layout, part)
+    for number, name in splits.NAMES.items():
+        if not len(windows[name]) and given is None:
+            raise InputError(
+                f"no {name} window is left: data.split={protocol.split} with data.fractions="
+                f"{list(protocol.fractions)} over {len(sessions)} workouts; see data.min_workouts"
+                ", data.steps, or give more data"
+            )
+        arrays[name] = windows[name]
+        counts[f"{name} workouts"] = int((part == number).sum())
+        counts[f"{name} athletes"] = len(np.unique(user[part == number]))
+        counts[f"{name} windows"] = len(windows[name])
+        counts[f"{name} measured steps"] = int(
+            np.isfinite(layout.y)[(part == number)[layout.workout]].sum()
+        )
+    counts["context-only workouts"] = int((part == splits.OUT).sum())
+    spec = _spec(protocol, table, vocabularies, scaling, start_by_user)
+    report = {
+        "counts": counts,
+        "rejected": dict(rejected),
+        "data_hash": digest(*(arrays[name] for name in sorted(arrays)), spec.to_dict()),
+        "split_hash": digest(arrays["workout_id"], part),
+    }
+    return Prepared(spec, arrays, report)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All kept workouts laid end to end: S steps of W workouts.
+
+    values: series -> (S,); y (S,) target, NaN missing; elapsed_s (S,); piece_end (S,) within
+    the workout, the step after the last one of a step's uninterrupted piece; offset (W+1,);
+    workout (S,) number of the workout; expected (S,) a simulator's noise-free target.
+    """
+
+    values: Mapping[str, Float]
+    y: Float
+    elapsed_s: Float
+    piece_end: Int
+    offset: Int
+    workout: Int
+    expected: Float
+
+    def steps_of(self, workout: int) -> slice:
+        return slice(int(self.offset[workout]), int(self.offset[workout + 1]))
+
+
+def _resample(
+    protocol: Workouts, table: WorkoutTable, rejected: Counter[str]
+) -> tuple[list[int], list[Steps]]:
+    """Even steps of every session; what cannot be used is counted in `rejected`."""
+    samples = table.samples
+    bounds = np.searchsorted(samples["session"], np.arange(len(table.sessions) + 1))
+    columns = {
+        name: samples[name].to_numpy(dtype=np.float64)
+        for name in ("time_s", "heart_rate_bpm", "speed_km_h", "altitude_m", "distance_km")
+    }
+    expected = (
+        samples["expected_heart_rate_bpm"].to_numpy(dtype=np.float64)
+        if "expected_heart_rate_bpm" in samples
+        else None
+    )
+    sports = table.sessions["sport"].to_numpy(dtype=str)
+    kept: list[int] = []
+    found: list[Steps] = []
+    total = len(table.sessions)
+    for number, (a, b) in enumerate(pairwise(bounds)):
+        _progress(number, total)
+        if b - a < 2:
+            rejected["workouts with fewer than 2 samples"] += 1
+            continue
+        steps, dropped = to_steps(
+            Samples(
+                sport=sports[number],
+                expected_heart_rate_bpm=None if expected is None else expected[a:b],
+                **{name: values[a:b] for name, values in columns.items()},
+            ),
+            grid=protocol.grid,
+            step=protocol.step,
+            max_gap_s=protocol.max_gap_s,
+            min_piece_steps=protocol.min_piece_steps,
+        )
+        if dropped:
+            rejected[f"pieces under {protocol.min_piece_steps} steps"] += dropped
+        if steps is None:
+            rejected[f"workouts without a piece of {protocol.min_piece_steps} steps"] += 1
+        elif not np.isfinite(steps.values[protocol.target][: protocol.max_steps]).any():
+            rejected[f"workouts without any {protocol.target}"] += 1
+        else:
+            kept.append(number)
+            found.append(steps)
+    _progress(total, total)
+    return kept, found
+
+
+def _enough(
+    protocol: Workouts,
+    table: WorkoutTable,
+    kept: list[int],
+    steps: list[Steps],
+    rejected: Counter[str],
+) -> tuple[list[int], list[Steps]]:
+    """Only athletes with at least `min_workouts` usable workouts."""
+    athlete = table.sessions["athlete"].to_numpy(dtype=str)[kept]
+    names, count = np.unique(athlete, return_counts=True)
+    few = set(names[count < protocol.min_workouts])
+    if few:
+        rejected[f"athletes with fewer than {protocol.min_workouts} workouts"] = len(few)
+        rejected["workouts of those athletes"] = int(np.isin(athlete, sorted(few)).sum())
+    chosen = [i for i, name in enumerate(athlete) if name not in few]
+    if not chosen:
+        raise InputError(
+            f"nothing is left of {len(table.sessions)} workouts: rejected {dict(rejected)}; "
+            f"lower data.min_workouts={protocol.min_workouts} or "
+            f"data.min_piece_steps={protocol.min_piece_steps}, or give more data"
+        )
+    return [kept[i] for i in chosen], [steps[i] for i in chosen]
+
+
+def _progress(done: int, total: int) -> None:
+    """A line on standard error, on a terminal only, for tables of some size."""
+    if total < 200 or not sys.stderr.isatty():
+        return
+    if done == total:
+        sys.stderr.write("\r" + " " * 40 + "\r")
+    elif done % max(1, total // 100) == 0:
+        sys.stderr.write(f"\rpreparing workouts {100 * done // total:3d} %")
+    sys.stderr.flush()
+
+
+def _chronological(start: Float) -> Int:
+    """Rank in time; a workout without a start stays behind the one before it in the table."""
+    return np.argsort(np.argsort(forward_fill(start, -np.inf), kind="stable"))
+
+
+def _parts(protocol: Workouts, user: Int, order: Int) -> splits.Part:
+    """Part of every workout; where history is used, each athlete's first one is context only."""
+    part = np.full(len(user), splits.OUT, dtype=np.int8)
+    used = np.ones(len(user), dtype=bool)
+    for u in np.unique(user) if protocol.history != "none" else ():
+        rows = np.flatnonzero(user == u)
+        used[rows[np.argmin(order[rows])]] = False
+    if protocol.split == "time":
+        part[used] = splits.by_time(user[used], order[used], protocol.fractions)
+    elif protocol.split == "user":
+        try:
+            part[used] = splits.by_user(
+                user[used],
+                folds=protocol.folds,
+                fold=protocol.fold,
+                val_fraction=protocol.fractions[1],
+                seed=protocol.split_seed,
+            )
+        except ValueError as error:
+            raise InputError(f"data.folds, data.fold: {error}") from error
+    else:
+        part[used] = splits.at_random(int(used.sum()), protocol.fractions, protocol.split_seed)
+    return part
+
+
+def _previous(protocol: Workouts, user: Int, order: Int, part: splits.Part) -> Int:
+    """The workout that gives each workout's context, -1 for none."""
+    previous = np.full(len(user), -1, dtype=np.int64)
+    if protocol.history == "none":
+        return previous
+    for u in np.unique(user):
+        rows = np.flatnonzero(user == u)
+        rows = rows[np.argsort(order[rows])]
+        last = -1
+        for row in rows.tolist():
+            previous[row] = last
+            if protocol.history == "previous" or part[row] in (splits.TRAIN, splits.OUT):
+                last = row
+    return previous
+
+
+def _days_since(user: Int, order: Int, start: Float) -> Float:
+    """Days since the athlete's previous workout of any part; NaN where either start is unknown."""
+    days = np.full(len(user), np.nan)
+    for u in np.unique(user):
+        rows = np.flatnonzero(user == u)
+        rows = rows[np.argsort(order[rows])]
+        days[rows[1:]] = np.diff(start[rows]) / 86400.0
+    return days
+
+
+def _flat(protocol: Workouts, steps: Sequence[Steps]) -> Layout:
+    limit = protocol.max_steps
+    pieces = [s.piece[:limit] for s in steps]
+    lengths = np.array([len(p) for p in pieces], dtype=np.int64)
+    values = {name: np.concatenate([s.values[name][:limit] for s in steps]) for name in SERIES}
+    return Layout(
+        values=values,
+        y=values[protocol.target],
+        elapsed_s=values["time_elapsed"],
+        piece_end=np.concatenate([step_ends(p) for p in pieces]),
+        offset=np.concatenate([[0], np.cumsum(lengths)]),
+        workout=np.repeat(np.arange(len(steps)), lengths),
+        expected=np.concatenate([s.expected[:limit] for s in steps]),
+    )
+
+
+def _filled_input(name: str, values: Float, layout: Layout) -> Float:
+    """Missing speed is 0 (standing); a missing altitude keeps the workout's last one."""
+    if name in ("derived_speed", "speed"):
+        return np.nan_to_num(values)
+    if name != "altitude":
+        return values
+    filled = values.copy()
+    for w in range(len(layout.offset) - 1):
+        rows = layout.steps_of(w)
+        forward = forward_fill(values[rows])
+        filled[rows] = forward_fill(forward[::-1])[::-1]  # before the first one: the first one
+    return filled
+
+
+def _scaled_inputs(
+    protocol: Workouts, layout: Layout, scaling: Mapping[str, Scale]
+) -> NDArray[np.float32]:
+    """(S, F) z-scores times the factor; what is missing in a whole workout is 0, the mean."""
+    columns = [
+        np.nan_to_num(apply_scale(_filled_input(n, layout.values[n], layout), scaling[n]))
+        for n in protocol.inputs
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _fit_scaling(
+    protocol: Workouts, layout: Layout, rows: NDArray[np.bool_], days: Float
+) -> dict[str, Scale]:
+    scaling = {
+        n: fit_scale(_filled_input(n, layout.values[n], layout)[rows], protocol.input_factor)
+        for n in protocol.inputs
+    }
+    scaling["since_last"] = fit_scale(days, protocol.input_factor)
+    scaling[protocol.target] = fit_scale(layout.y[rows])
+    return scaling
+
+
+def _filled_target(layout: Layout, start: Float) -> NDArray[np.float32]:
+    """The target with holes filled by the last measured value, at first by the start value."""
+    y = [
+        forward_fill(layout.y[layout.steps_of(w)], float(start[w]))
+        for w in range(len(layout.offset) - 1)
+    ]
+    return np.concatenate(y).astype(np.float32)
+
+
+def _start_values(layout: Layout, athlete: NDArray[np.str_], part: splits.Part) -> dict[str, float]:
+    """Mean first measured target of each athlete's training workouts; UNKNOWN: of all athletes."""
+    first: dict[str, list[float]] = {}
+    for w in np.flatnonzero(part == splits.TRAIN):
+        y = layout.y[layout.steps_of(int(w))]
+        first.setdefault(str(athlete[w]), []).append(float(y[np.isfinite(y)][0]))
+    means = {name: float(np.mean(values)) for name, values in sorted(first.items())}
+    return {UNKNOWN: float(np.mean(list(means.values()))) if means else 0.0, **means}
+
+
+def _attributes(sessions: Any) -> dict[str, NDArray[np.str_]]:
+    columns = dict(zip(ATTRIBUTES, ("athlete", "sport", "gender"), strict=True))
+    return {name: sessions[column].to_numpy(dtype=str) for name, column in columns.items()}
+
+
+def _encoded(
+    values: Mapping[str, NDArray[np.str_]], vocabularies: Mapping[str, Sequence[str]]
+) -> Int:
+    """(W, M) number of each value in its vocabulary; 0 for values not seen in training."""
+    columns = []
+    for name, vocabulary in vocabularies.items():
+        number = {value: i for i, value in enumerate(vocabulary)}
+        columns.append([number.get(str(v), 0) for v in values[name]])
+    return np.array(columns, dtype=np.int64).T
+
+
+def _windows(protocol: Workouts, layout: Layout, part: splits.Part) -> dict[str, Int]:
+    """Per part (N, 2): workout and first step of each window.
+
+    whole: blocks of T steps, every workout's first block before any second one. short: full
+    windows of T steps within one piece, measured before and `stride` apart; tests take every
+    step, and a window whose last step was not measured is not scored.
+    """
+    found: dict[str, Int] = {}
+    for number, name in splits.NAMES.items():
+        rows: list[tuple[int, int]] = []
+        for w in np.flatnonzero(part == number):
+            steps = layout.steps_of(int(w))
+            n = steps.stop - steps.start
+            if protocol.regime == "whole":
+                rows += [(int(w), first) for first in range(0, n, protocol.steps)]
+                continue
+            stride = 1 if name == "test" else protocol.stride
+            ends = layout.piece_end[steps]
+            firsts = np.arange(FIRST_SHORT, n - protocol.steps + 1, stride)
+            firsts = firsts[ends[firsts - 1] >= firsts + protocol.steps]
+            observed = np.isfinite(layout.y[steps])
+            if name != "train":
+                firsts = firsts[observed[firsts + protocol.steps - 1]]
+            rows += [(int(w), int(first)) for first in firsts]
+        windows = np.array(rows, dtype=np.int64).reshape(-1, 2)
+        found[name] = (
+            windows[np.argsort(windows[:, 1] // protocol.steps, kind="stable")]
+            if (protocol.regime == "whole")
+            else windows
+        )
+    return found
+
+
+def _spec(
+    protocol: Workouts,
+    table: WorkoutTable,
+    vocabularies: Mapping[str, tuple[str, ...]],
+    scaling: Mapping[str, Scale],
+    start_by_user: Mapping[str, float],
+) -> Spec:
+    unit = "s" if protocol.grid == "time" else "m"
+    split = {
+        "time": "by time per athlete, {:.0%}/{:.0%}/{:.0%}".format(*protocol.fractions),
+        "user": f"by athlete, fold {protocol.fold} of {protocol.folds}",
+        "random": "random workouts (later ones may explain earlier ones)",
+    }[protocol.split]
+    history = {
+        "previous": "previous workout, whatever its part",
+        "train_prior": "last training workout before it",
+        "none": "none",
+    }[protocol.history]
+    horizons = (
+        {f"{h * protocol.step:g}{unit}": int(h) for h in protocol.horizons}
+        if protocol.regime == "short"
+        else {}
+    )
+    start = {"user_mean": "athlete's mean first training value", "measured": "MEASURED"}
+    words = {
+        "data": ("SIMULATED " if table.simulated else "") + table.name,
+        "target": f"{protocol.target} ({TARGETS[protocol.target].replace('_', '/')})",
+        "inputs": ", ".join(protocol.inputs),
+        "regime": (
+            f"whole workout, blocks of {protocol.steps} steps of {protocol.step:g} {unit}"
+            if protocol.regime == "whole"
+            else f"short term, windows of {protocol.steps} steps of {protocol.step:g} {unit}, "
+            "scored at the last step"
+        ),
+        "steps kept": "all" if protocol.max_steps is None else f"first {protocol.max_steps}",
+        "split": split,
+        "history": history,
+        "scaling": f"inputs z-score x {protocol.input_factor:g}, from training rows",
+        "scoring": "errors pooled over measured steps",
+    }
+    if protocol.regime == "whole":
+        words["start value"] = start[protocol.start_value]
+    return Spec(
+        kind=Workouts.kind,
+        source=table.name,
+        simulated=table.simulated,
+        target=protocol.target,
+        unit=TARGETS[protocol.target],
+        regime=protocol.regime,
+        steps=protocol.steps,
+        step=protocol.step,
+        step_unit=unit,
+        inputs=tuple(protocol.inputs),
+        attributes=vocabularies,
+        history=protocol.history,
+        horizons=horizons,
+        scaling=scaling,
+        start_by_user=start_by_user,
+        protocol=words,
+    )

@@ -1,0 +1,125 @@
+"""Pictures of a run: what was predicted, where it errs, how it learned."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fitexp.data.spec import Spec
+from fitexp.run import write_bytes
+
+MEASURED, PREDICTED, BASELINE = "#444444", "#d1495b", "#2a78b8"
+
+
+def words(spec: Spec) -> tuple[str, str]:
+    """Name of the target with its unit, and the mark that simulated data carry."""
+    name = spec.target.replace("derived_", "").replace("_", " ")
+    return f"{name} ({spec.unit.replace('_', '/')})", "SIMULATED  " if spec.simulated else ""
+
+
+def workouts_page(table: pd.DataFrame, spec: Spec, title: str, most: int = 12) -> Figure:
+    """Predicted against measured, of workouts spread evenly over athletes' units.
+
+    In the short regime the lines are the predictions at the farthest horizon.
+    """
+    label, mark = words(spec)
+    note = ""
+    if spec.horizons:
+        name, ahead = max(spec.horizons.items(), key=lambda item: item[1])
+        table, note = table[table["steps_ahead"] == ahead], f", {name} ahead"
+    units = list(dict.fromkeys(table["unit_id"]))
+    chosen = [units[i] for i in np.unique(np.linspace(0, len(units) - 1, most).round().astype(int))]
+    rows = -(-len(chosen) // 3)
+    figure, axes = plt.subplots(
+        rows, 3, figsize=(11, 2.3 * rows + 0.8), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(chosen) :]:
+        axis.set_axis_off()
+    for axis, unit in zip(axes.flat, chosen, strict=False):
+        part = table[table["unit_id"] == unit]
+        minutes = part["elapsed_s"].to_numpy() / 60
+        gaps = np.flatnonzero(np.diff(minutes) > 1.5)
+        for name, color in (("target", MEASURED), ("prediction", PREDICTED)):
+            values = part[name].to_numpy()
+            axis.plot(
+                np.insert(minutes, gaps + 1, np.nan),
+                np.insert(values, gaps + 1, np.nan),
+                color=color,
+                linewidth=1.1,
+                label="measured" if name == "target" else "predicted",
+            )
+        error = float(np.abs(part["prediction"] - part["target"]).mean())
+        sport = part["sport"].iloc[0] if "sport" in part else ""
+        axis.set_title(
+            f"athlete {part['user_id'].iloc[0]}, {sport}: MAE {error:.1f}", fontsize=9, loc="left"
+        )
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].legend(fontsize=8, frameon=False)
+    figure.supxlabel("minutes since the start", fontsize=9)
+    figure.supylabel(label, fontsize=9)
+    figure.suptitle(f"{mark}{title}: test workouts{note}", fontsize=11)
+    return figure
+
+
+def error_by_minute(table: pd.DataFrame, spec: Spec, title: str) -> Figure:
+    """MAE in each minute of the workout, the model beside the best mean baseline."""
+    label, mark = words(spec)
+    if spec.horizons:
+        name, ahead = max(spec.horizons.items(), key=lambda item: item[1])
+        table, title = table[table["steps_ahead"] == ahead], f"{title}, {name} ahead"
+    minute = (table["elapsed_s"] // 60).astype(int)
+    names = [str(c) for c in table.columns if str(c).startswith("baseline_")]
+    errors = {n: (table[n] - table["target"]).abs() for n in ("prediction", *names)}
+    best = min(names, key=lambda n: float(errors[n].mean()))
+    figure, (axis, lower) = plt.subplots(
+        2, 1, figsize=(8, 5), height_ratios=[4, 1], sharex=True, layout="constrained"
+    )
+    for name, color in (("prediction", PREDICTED), (best, BASELINE)):
+        by_minute = errors[name].groupby(minute).mean()
+        shown = name.removeprefix("baseline_") if name != "prediction" else "model"
+        axis.plot(by_minute.index, by_minute.to_numpy(), color=color, label=shown)
+    axis.set_ylabel(f"MAE, {label}", fontsize=9)
+    axis.set_ylim(bottom=0)
+    axis.legend(frameon=False)
+    axis.set_title(f"{mark}{title}: error by minute of the workout", fontsize=11, loc="left")
+    count = minute.value_counts().sort_index()
+    lower.bar(count.index, count.to_numpy(), color="#bbbbbb", width=1.0)
+    lower.set_ylabel("steps", fontsize=9)
+    lower.set_xlabel("minute")
+    for a in (axis, lower):
+        a.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def learning_curve(curve: pd.DataFrame, spec: Spec, title: str) -> Figure:
+    """Training and validation loss by epoch, and the validation error in physical units."""
+    label, mark = words(spec)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    left.plot(curve["epoch"], curve["train/loss"], color=BASELINE, marker=".", label="training")
+    left.plot(curve["epoch"], curve["val/loss"], color=PREDICTED, marker=".", label="validation")
+    left.set_ylabel("loss (scaled units)")
+    left.legend(frameon=False)
+    right.plot(curve["epoch"], curve[f"val/mae_{spec.unit}"], color=PREDICTED, marker=".")
+    right.set_ylabel(f"validation MAE, {label}")
+    for axis in (left, right):
+        axis.set_xlabel("epoch")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{mark}{title}: learning curve", fontsize=11)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As PNG; the folder is made."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110, format="png")
+    plt.close(figure)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, picture.getvalue())

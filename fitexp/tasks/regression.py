@@ -1,0 +1,249 @@
+"""The one task for predicted series: any network that maps a batch to (B, T) values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fitexp.data.batches import Batch
+from fitexp.data.spec import Spec
+from fitexp.errors import InputError
+from fitexp.tasks.scaler import Scaler
+
+ANSWERS = ("y", "mask", "y_previous")  # never handed to a network as they are
+SERIES = ("x", "valid", "y", "mask", "y_previous", "context", "context_y")  # (B, T, ...)
+
+
+class Regression(LightningModule):
+    """Train, validate and ask a network that predicts one physical series step by step.
+
+    A batch is in physical units (bpm, km/h), the network in scaled ones; `scaler` stands between.
+    The network sees the batch without y and mask, with y0 and context_y scaled, and with a scaled
+    y_previous where it may be teacher forced: always in the short regime, in the whole regime only
+    while training with `teacher_forcing`. Without y_previous it runs free from y0.
+
+    reduction "mean": sum of the masked losses / masked steps; "sum" (the notes): the same sum /
+    sequences that have a masked step. Counts are those of the global batch, whatever the ranks.
+    Logged: train/loss_step, train/loss and val/loss in scaled units, pooled over the epoch;
+    val/mae_<unit>, val/rmse_<unit> pooled over steps.
+
+    Whole regime, workouts of several windows: in training y_0 of a later window is the batch's
+    (measured); otherwise it is the last prediction of the window before (`first` - T), which the
+    loader must give in the same batch or an earlier one.
+
+    spec: of the data; optimizer: parameters (or groups) -> Optimizer. A network may have
+    `parameter_groups()` and, for target_scaling "none", `start_at(value)` which is told the
+    training mean of the target.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        optimizer: Callable[[Iterable[Any]], Optimizer],
+        spec: Spec,
+        target_scaling: str,
+        teacher_forcing: bool,
+        reduction: str,
+    ) -> None:
+        super().__init__()
+        if target_scaling not in ("none", "zscore"):
+            raise InputError(f"task.target_scaling={target_scaling}: it is none or zscore")
+        if reduction not in ("mean", "sum"):
+            raise InputError(f"task.reduction={reduction}: it is mean or sum")
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.spec = spec
+        self.teacher_forcing = teacher_forcing
+        self.reduction = reduction
+        scale = spec.scaling[spec.target]
+        if target_scaling == "zscore":
+            self.scaler = Scaler.of(scale)
+        else:
+            self.scaler = Scaler(0.0, 1.0)
+            start_at = getattr(model, "start_at", None)
+            if callable(start_at):
+                start_at(scale.mean)
+        self.carry: dict[tuple[int, int], float] = {}  # (workout, first) -> y_0 of that window
+        self.train_sums = torch.zeros(2, dtype=torch.float64)  # loss, its count
+        self.val_sums = torch.zeros(5, dtype=torch.float64)  # + |error|, error^2, steps
+
+    # The network in physical units
+
+    def predict_scaled(self, batch: Batch) -> Tensor:
+        """What the network answers to a batch: (B, T) in scaled units."""
+        inputs = {name: values for name, values in batch.items() if name not in ANSWERS}
+        for name in ("y0", "context_y"):
+            if name in inputs:
+                inputs[name] = self.scaler(inputs[name])
+        if self.spec.regime == "short" or (self.training and self.teacher_forcing):
+            inputs["y_previous"] = self.scaler(batch["y_previous"])
+        return cast(Tensor, self.model(inputs))
+
+    def _predict_windows(self, batch: Batch) -> Tensor:
+        """`predict_scaled` in evaluation: windows of one workout in order, each from the last."""
+        if self.spec.regime != "whole":
+            return self.predict_scaled(batch)
+        first, workout = batch["first"].tolist(), batch["workout"].tolist()
+        answer: Tensor | None = None
+        for start in _of_all_ranks(sorted(set(first))):
+            rows = [row for row, value in enumerate(first) if value == start]
+            ends: dict[tuple[int, int], float] = {}
+            if rows:
+                part = batch if len(rows) == len(first) else _rows(batch, rows)
+                y0 = part["y0"].clone()
+                for place, row in enumerate(rows):
+                    y0[place] = self.carry.get((workout[row], start), y0[place])
+                scaled = self.predict_scaled({**part, "y0": y0})
+                last = self.scaler.inverse(scaled[:, -1]).tolist()
+                following = start + self.spec.steps
+                ends = {
+                    (workout[row], following): value for row, value in zip(rows, last, strict=True)
+                }
+                if answer is None:
+                    answer = scaled.new_zeros(len(first), *scaled.shape[1:])
+                answer[rows] = scaled
+            for key, value in _of_all_ranks(sorted(ends.items())):
+                self.carry[key] = value
+        if answer is None:
+            raise ValueError("a batch has no rows")
+        return answer
+
+    def predict_batch(self, batch: Batch) -> dict[str, Tensor]:
+        """Predictions in physical units, by label.
+
+        Whole regime: {"whole": (B, T)}; call it over a loader in order, after `start_over`.
+        Short regime: one (B,) for each label of spec.horizons that the batch is long enough for
+        (T + max horizon - 1 steps for all): the window is moved on step by step, its y_previous
+        measured up to the origin (step T - 2 of the batch, the last that the first window is told)
+        and predicted after it.
+        """
+        with torch.no_grad():
+            if self.spec.regime == "whole":
+                return {"whole": self.scaler.inverse(self._predict_windows(batch))}
+            return self._roll_out(batch)
+
+    def _roll_out(self, batch: Batch) -> dict[str, Tensor]:
+        T = self.spec.steps
+        extra = batch["x"].shape[1] - T
+        horizons = {label: h for label, h in self.spec.horizons.items() if h - 1 <= extra}
+        if not horizons:
+            return {}
+        y_previous = batch["y_previous"].clone()
+        reached: dict[int, Tensor] = {}
+        for ahead in range(1, max(horizons.values()) + 1):
+            window = _window({**batch, "y_previous": y_previous}, ahead - 1, T)
+            now = self.scaler.inverse(self.predict_scaled(window)[:, -1])
+            if ahead <= extra:
+                y_previous[:, T + ahead - 1] = now
+            reached[ahead] = now
+        return {label: reached[h] for label, h in horizons.items()}
+
+    def start_over(self) -> None:
+        """Forget the windows predicted so far: a new pass over a loader begins."""
+        self.carry.clear()
+
+    # Training and validation
+
+    def _step(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Predictions (scaled), sum of the masked losses and what it is divided by (this rank)."""
+        scaled = self.predict_scaled(batch) if self.training else self._predict_windows(batch)
+        mask = batch["mask"]
+        total = (self.loss(scaled, self.scaler(batch["y"])) * mask).sum()
+        counted = mask if self.reduction == "mean" else mask.any(dim=1)
+        return scaled, total, counted.sum()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        _, total, count = self._step(batch)
+        sums = _over_ranks(torch.stack([total.detach(), count.to(total)]))
+        self.train_sums = self.train_sums.to(sums.device, _wide(sums)) + sums
+        everyone = sums[1].clamp(min=1.0)
+        self.log("train/loss_step", sums[0] / everyone, prog_bar=True)
+        return total * (_world() / everyone)  # ranks' gradients are averaged: times their number
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        scaled, total, count = self._step(batch)
+        mask = batch["mask"]
+        error = self.scaler.inverse(scaled) - batch["y"]
+        parts = [total, count, (error.abs() * mask).sum(), (error.square() * mask).sum()]
+        sums = torch.stack([part.to(_wide(total)) for part in [*parts, mask.sum()]])
+        self.val_sums = self.val_sums.to(sums.device, sums.dtype) + sums
+
+    def on_train_epoch_end(self) -> None:
+        loss, count = self.train_sums.tolist()
+        self.log("train/loss", loss / max(count, 1.0))
+        self.train_sums = torch.zeros_like(self.train_sums)
+
+    def on_validation_epoch_start(self) -> None:
+        self.start_over()
+        self.val_sums = torch.zeros_like(self.val_sums)
+
+    def on_validation_epoch_end(self) -> None:
+        loss, count, absolute, square, steps = _over_ranks(self.val_sums).tolist()
+        nan = float("nan")
+        self.log("val/loss", loss / count if count else nan)
+        self.log(f"val/mae_{self.spec.unit}", absolute / steps if steps else nan)
+        self.log(f"val/rmse_{self.spec.unit}", (square / steps) ** 0.5 if steps else nan)
+
+    def configure_optimizers(self) -> Optimizer:
+        groups = getattr(self.model, "parameter_groups", None)
+        return self.optimizer(groups() if callable(groups) else self.model.parameters())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["train_sums"] = self.train_sums.clone()  # of the epoch in progress
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.train_sums = checkpoint["train_sums"].clone()
+
+
+def _wide(like: Tensor) -> torch.dtype:
+    """float64, but float32 on the one device that has none."""
+    return torch.float32 if like.device.type == "mps" else torch.float64
+
+
+def _world() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def _over_ranks(sums: Tensor) -> Tensor:
+    """The sum over all ranks."""
+    if _world() > 1:
+        sums = sums.clone()
+        dist.all_reduce(sums)
+    return sums
+
+
+def _of_all_ranks(values: list[Any]) -> list[Any]:
+    """All ranks' values, sorted, each once."""
+    if _world() == 1:
+        return values
+    gathered: list[Any] = [None] * _world()
+    dist.all_gather_object(gathered, values)
+    return sorted({value for part in gathered for value in part})
+
+
+def _rows(batch: Batch, rows: list[int]) -> Batch:
+    return {name: values[rows] for name, values in batch.items()}
+
+
+def _window(batch: Batch, start: int, steps: int) -> Batch:
+    """The sub-windows of `steps` steps from `start`, as the loader would have given them."""
+    window = {
+        name: values[:, start : start + steps] if name in SERIES else values
+        for name, values in batch.items()
+    }
+    if start:
+        window["y0"] = batch["y_previous"][:, start]
+        window["first"] = batch["first"] + start
+    if "context_last" in batch:  # a context that ended before the window is all held
+        last = batch["context_last"] - start
+        window["context_last"] = torch.where(last < 0, steps - 1, last.clamp(max=steps - 1))
+    return window

@@ -1,0 +1,563 @@
+"""The stages of one run folder: fit, then test. The only builder of a Trainer.
+
+`python -m fitexp.worker fit RUN` is one rank of several, started by torchrun.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import dataclasses
+import inspect
+import logging
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import yaml
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.warnings import PossibleUserWarning
+from numpy.typing import NDArray
+from pytorch_lightning.callbacks import Callback, EarlyStopping
+from pytorch_lightning.strategies import DDPStrategy, Strategy
+
+from fitexp import events, progress, targets
+from fitexp.checkpoints import (
+    STOP_FILE,
+    Interrupted,
+    RunCheckpoints,
+    StopFlag,
+    load_checkpoint,
+    training_state,
+)
+from fitexp.data.prepare import Prepared
+from fitexp.data.spec import Spec
+from fitexp.errors import InputError
+from fitexp.run import BEST, LAST, Run, provenance
+from fitexp.tasks.regression import Regression
+
+Config = Mapping[str, Any]
+Allow = Sequence[str] | None  # as fitexp.targets.locate takes it
+Predictions = dict[str, NDArray[Any]]
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+OURS = {  # arguments of the Trainer that fitexp gives itself
+    "accelerator",
+    "callbacks",
+    "default_root_dir",
+    "deterministic",
+    "devices",
+    "enable_checkpointing",
+    "enable_model_summary",
+    "enable_progress_bar",
+    "logger",
+    "num_nodes",
+    "num_sanity_val_steps",
+    "plugins",
+    "strategy",
+    "use_distributed_sampler",
+}
+OURS_IN_STOPPING = {"mode", "strict", "verbose", "check_on_train_epoch_end", "log_rank_zero_only"}
+EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
+LOG_EVERY = 50  # steps between points of train/loss_step; fewer where an epoch has fewer
+
+
+# Stages
+
+
+def train(run: Run, prepared: Prepared | None = None, allow: Allow = None) -> dict[str, float]:
+    """Fit and test, go on where an interrupted run stopped; the manifest follows. -> metrics."""
+    with run.working():
+        fit(run, prepared, allow)
+        metrics = test(run, prepared, allow)
+        events.log_results(run)
+        return metrics
+
+
+def fit(run: Run, prepared: Prepared | None = None, allow: Allow = None) -> None:
+    """Train until the config's end; resume from last.ckpt if there is one. Status is `train`'s.
+
+    Ctrl-C and SIGTERM: training ends after the batch in hand, last.ckpt is written and
+    KeyboardInterrupt is raised; a second signal stops at once. Several devices in the config:
+    one process each, by torchrun. Raises InputError where config, model and data do not fit.
+    """
+    config, spec = run.config, Spec.from_dict(run.spec)
+    if training_ended(run):
+        return
+    processes = _processes(config)
+    if processes > 1 and "WORLD_SIZE" not in os.environ:
+        _launch(run, processes, prepared, allow)
+        return
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    prepared = _same_data(run, prepared, allow)
+    with _quiet(), StopFlag(world) as stop:
+        torch.set_num_threads(int(config["num_threads"]))
+        pl.seed_everything(int(config["seed"]), workers=True, verbose=False)
+        module = build_module(config, spec, allow)
+        if rank:  # the same weights, other dropout
+            torch.manual_seed(random.Random(f"{config['seed']} {rank}").getrandbits(63))
+        data = build_data(config, prepared, allow, rank=rank, world=world)
+        resumed = run.file(LAST).is_file()
+        done = int(load_checkpoint(run.file(LAST))["global_step"]) if resumed else None
+        trainer = _trainer(run, config, spec, stop, len(data.train_dataloader()), done)
+        try:
+            trainer.fit(
+                module,
+                datamodule=data,
+                ckpt_path=run.file(LAST) if resumed else None,
+                weights_only=True,
+            )
+        except MisconfigurationException as error:
+            raise InputError(f"trainer: {str(error).strip().splitlines()[0]}") from error
+        except Interrupted:
+            raise KeyboardInterrupt from None
+        except SystemExit as exit_:  # what Lightning makes of KeyboardInterrupt
+            if isinstance(exit_.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
+
+
+def test(
+    run: Run,
+    prepared: Prepared | None = None,  # noqa: PT028 - a stage, not one of pytest's tests
+    allow: Allow = None,  # noqa: PT028
+    device: str | None = None,  # noqa: PT028
+) -> dict[str, float]:
+    """Predict the test part from best.ckpt in this process; write the results. -> metrics."""
+    from fitexp.report.results import write_results
+
+    prepared = _same_data(run, prepared, allow)
+    module, data = _best(run, prepared, allow, device)
+    val = predict(module, data, "val") if len(prepared.arrays["val"]) else None
+    write_results(run, prepared, predict(module, data, "test"), val)
+    return run.metrics
+
+
+def evaluate(
+    run: Run, overrides: Sequence[str] = (), allow: Allow = None
+) -> tuple[Run, dict[str, float]]:
+    """Test once more. -> the run that holds the results, and its metrics.
+
+    overrides: `key=value` on the run's config, of data or accelerator. Without one of data the
+    results are the run's own, to the last digit, and are written there again; else they go to a
+    child folder RUN/evaluations/N, and other data are prepared with the run's vocabularies,
+    scaling and start values.
+    """
+    from fitexp.report.results import BASELINES
+
+    config = overridden(run.config, overrides)
+    if config["data"] == run.config["data"]:
+        return run, test(run, None, allow, _device(config))
+    if _is_evaluation(run):
+        raise InputError(f"{run.path} is an evaluation: evaluate {run.path.resolve().parents[1]}")
+    own = Spec.from_dict(run.spec)
+    prepared = _protocol(config, allow).prepare(own, allow)
+    _check_fits(own, prepared.spec)
+    folder = run.path / EVALUATIONS
+    number = 1 + len(list(folder.glob("*"))) if folder.is_dir() else 1
+    fields = provenance(
+        config,
+        prepared.report,
+        command=" ".join(["fitexp evaluate", str(run.path), *overrides]),
+        choices=run.manifest.get("choices") or {},
+        parent=str(run.path),
+    )
+    child = Run.create(folder / str(number), config, prepared.spec.to_dict(), fields)
+    with child.working():
+        for name in (BEST, BASELINES):  # trained once; not on the data of this test
+            if run.file(name).is_file():
+                shutil.copyfile(run.file(name), child.file(name))
+        return child, test(child, prepared, allow)
+
+
+def predict_run(
+    run: Run,
+    prepared: Prepared | None = None,
+    part: str = "val",
+    allow: Allow = None,
+    device: str | None = None,
+) -> Predictions:
+    """`predict` with the run's best weights."""
+    prepared = _same_data(run, prepared, allow)
+    return predict(*_best(run, prepared, allow, device), part)
+
+
+def predict(module: Regression, data: Any, part: str) -> Predictions:
+    """Predictions of the windows of "val" or "test", in the order of their array.
+
+    -> "rows" (N, 2): workout, first step; and by label what `Regression.predict_batch` answers:
+    "whole" (N, T), or (N,) for each horizon. float32, physical units.
+    """
+    horizons = module.spec.horizons.values()
+    extra = max(horizons, default=1) - 1 if module.spec.regime == "short" else 0
+    was_training = module.training
+    module.eval()
+    module.start_over()
+    dtype = next(module.parameters()).dtype
+    found: dict[str, list[NDArray[Any]]] = {}
+    with torch.inference_mode():
+        for batch in data.batches(part, extra):
+            rows = torch.stack([batch["workout"], batch["first"]], dim=1)
+            found.setdefault("rows", []).append(rows.numpy())
+            there = {
+                name: values.to(module.device, dtype if values.is_floating_point() else None)
+                for name, values in batch.items()
+            }
+            for label, values in module.predict_batch(there).items():
+                found.setdefault(label, []).append(values.float().cpu().numpy())
+    module.start_over()
+    module.train(was_training)
+    if not found:
+        raise InputError(f"the {part} part has no windows (data.split, data.fractions)")
+    return {label: np.concatenate(parts) for label, parts in found.items()}
+
+
+def training_ended(run: Run) -> bool:
+    """Whether last.ckpt is the end: early stopping, max_epochs or max_steps was reached."""
+    if not run.file(LAST).is_file():
+        return False
+    try:
+        checkpoint = load_checkpoint(run.file(LAST))
+        state = training_state(checkpoint)
+    except Exception as error:
+        raise InputError(
+            f"{run.file(LAST)} cannot be read ({type(error).__name__}): remove it to train anew"
+        ) from error
+    limits = run.config["trainer"]
+    epochs, steps = limits.get("max_epochs"), limits.get("max_steps", -1)
+    done = len(state["curve"])
+    step = int(checkpoint["global_step"])
+    at_end = bool(done) and state["curve"][-1]["step"] == step  # else in mid-epoch
+    return at_end and (
+        bool(state["stopped_early"])
+        or (epochs is not None and 0 <= epochs <= done)
+        or 0 <= steps <= step
+    )
+
+
+# Parts
+
+
+def build_module(config: Config, spec: Spec, allow: Allow = None) -> Regression:
+    """The task with its network, loss and optimizer. Raises InputError for data it cannot take."""
+    node = config["model"]
+    kind = getattr(targets.locate(node[targets.TARGET], allow), "kind", None)
+    if kind != spec.kind:
+        raise InputError(
+            f"model {node[targets.TARGET].rpartition('.')[2]} takes data of kind {kind}, "
+            f"but {spec.source} is of kind {spec.kind}: choose another model= or data="
+        )
+    module = targets.build(
+        config["task"],
+        allow,
+        model=targets.build(node, allow, spec=spec),
+        loss=targets.partial(config["loss"], allow, later=("prediction", "target")),
+        optimizer=targets.partial(config["optimizer"], allow, later=("params",)),
+        spec=spec,
+    )
+    if not isinstance(module, Regression):
+        raise InputError(f"task: {config['task'][targets.TARGET]} is not a task of fitexp")
+    return module
+
+
+def _best(run: Run, prepared: Prepared, allow: Allow, device: str | None) -> tuple[Regression, Any]:
+    """The task with the run's best weights, on its device, and the data."""
+    config = run.config
+    if not run.file(BEST).is_file():
+        raise InputError(
+            f"{run.path} has no {BEST}: it was not trained to the end of an epoch with a finite "
+            f"{(config.get('early_stopping') or {}).get('monitor', 'val/loss')} (fitexp resume "
+            f"{run.path}, or lower optimizer.lr)"
+        )
+    torch.set_num_threads(int(config["num_threads"]))
+    with _quiet():
+        module = build_module(config, Spec.from_dict(run.spec), allow)
+    if str(config["trainer"].get("precision", "32-true")).startswith("64"):
+        module.double()
+    module.load_state_dict(load_checkpoint(run.file(BEST))["state_dict"])
+    module.to(device or _device(config))
+    return module, build_data(config, prepared, allow)
+
+
+def build_data(
+    config: Config, prepared: Prepared, allow: Allow = None, rank: int = 0, world: int = 1
+) -> Any:
+    """The LightningDataModule that belongs to the data's protocol."""
+    protocol: Any = targets.locate(config["data"][targets.TARGET], allow)
+    module = targets.locate(protocol.module, allow)
+    return module(
+        prepared=prepared,
+        batch_size=int(config["data"]["batch_size"]),
+        seed=int(config["seed"]),
+        rank=rank,
+        world=world,
+    )
+
+
+def overridden(config: Config, overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of a run's config with `key=value`s put in. Raises InputError for unknown keys."""
+    changed: dict[str, Any] = copy.deepcopy(dict(config))
+    open_to_change = ("data", "accelerator")
+    known = list(events.flat({name: changed[name] for name in open_to_change}))
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise InputError(f"{override!r}: overrides read key=value")
+        *path, last = key.split(".")
+        node: Any = changed
+        for name in path:
+            node = node.get(name) if isinstance(node, dict) else None
+        if key.split(".")[0] not in open_to_change:
+            raise InputError(f"{key}: a trained run is evaluated as it is; only data can change")
+        if not isinstance(node, dict) or last not in node or isinstance(node[last], dict):
+            near = targets.did_you_mean(targets.closest(key, known))
+            raise InputError(f"no key '{key}' in the run's config{near}")
+        node[last] = yaml.safe_load(text)
+    return changed
+
+
+def _protocol(config: Config, allow: Allow) -> Any:
+    return targets.build(config["data"], allow)
+
+
+def _same_data(run: Run, prepared: Prepared | None, allow: Allow) -> Prepared:
+    """The data of a run, prepared again if not given; they must still be what they were."""
+    if prepared is not None:
+        return prepared
+    trained = (
+        Spec.from_dict(Run(run.path.resolve().parents[1]).spec) if _is_evaluation(run) else None
+    )
+    prepared = _protocol(run.config, allow).prepare(trained, allow)
+    known = run.manifest.get("data_hash")
+    if _facts(prepared.spec) != _facts(Spec.from_dict(run.spec)) or (
+        known and prepared.report.get("data_hash") != known
+    ):
+        raise InputError(
+            f"the data of {run.path} have changed since it began "
+            f"({run.config['data'].get('path') or prepared.spec.source}): train a new run"
+        )
+    return prepared
+
+
+def _facts(spec: Spec) -> Spec:
+    return dataclasses.replace(spec, protocol={})  # its words may be put better some day
+
+
+def _is_evaluation(run: Run) -> bool:
+    """Whether this is the child folder of another run (`evaluate`)."""
+    return run.path.resolve().parent.name == EVALUATIONS
+
+
+def _check_fits(own: Spec, other: Spec) -> None:
+    """Raise InputError if a model of data `own` cannot take data `other`."""
+    for name in ("kind", "target", "unit", "regime", "steps", "step", "step_unit", "inputs"):
+        had, has = getattr(own, name), getattr(other, name)
+        if had != has:
+            raise InputError(f"the run was trained with {name} {had}, the data have {has}")
+    if own.history == "none" and other.history != "none":
+        raise InputError("the run was trained without a history: data.history=none")
+
+
+def _trainer(
+    run: Run, config: Config, spec: Spec, stop: StopFlag, batches: int, done: int | None
+) -> pl.Trainer:
+    """batches: of an epoch; done: optimizer steps of the checkpoint that training goes on from."""
+    if not batches:
+        raise InputError("the training part has no windows (data.split, data.fractions)")
+    given = dict(config["trainer"])
+    _check_keys("trainer", given, pl.Trainer, OURS)
+    _check_keys("early_stopping", config["early_stopping"], EarlyStopping, OURS_IN_STOPPING)
+    wanted = config["accelerator"]["accelerator"]
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    strategy: str | Strategy = "auto"
+    if world > 1:
+        on_gpu = _device(config).startswith("cuda")
+        strategy = DDPStrategy(process_group_backend="nccl" if on_gpu else "gloo")
+        given.setdefault("sync_batchnorm", on_gpu)
+    epochs = given.get("max_epochs")
+    given.setdefault("log_every_n_steps", max(1, min(LOG_EVERY, batches)))
+    monitor = _monitor(config, spec)
+    callbacks: list[Callback] = [
+        RunCheckpoints(
+            run.path,
+            monitor=monitor,
+            every_minutes=config["checkpoint"]["every_minutes"],
+            every_steps=config["checkpoint"]["every_steps"],
+            stop=stop,
+            on_epoch=progress.epoch_printer(-1 if epochs is None else int(epochs), spec.unit),
+        )
+    ]
+    if config["early_stopping"].get("patience") is not None:
+        callbacks.append(
+            EarlyStopping(**config["early_stopping"], strict=False, check_on_train_epoch_end=True)
+        )
+    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
+        callbacks.append(progress.EpochBar())
+    try:
+        trainer = pl.Trainer(
+            accelerator=wanted,
+            devices=_local_devices(config),
+            num_nodes=world // int(os.environ.get("LOCAL_WORLD_SIZE", world)),
+            strategy=strategy,
+            plugins=[TorchElasticEnvironment() if world > 1 else LightningEnvironment()],
+            logger=events.run_logger(run, config, spec, done),
+            callbacks=callbacks,
+            default_root_dir=run.path,
+            deterministic=_deterministic(config),
+            enable_checkpointing=True,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            **given,
+        )
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"accelerator or trainer: {first}") from error
+    if wanted == "auto" and trainer.is_global_zero:
+        chosen = type(trainer.accelerator).__name__.removesuffix("Accelerator").lower()
+        print(f"fitexp: training on {chosen} (accelerator=auto)", file=sys.stderr)
+    return trainer
+
+
+def _check_keys(place: str, given: Config, takes: type, ours: Set[str]) -> None:
+    """Raise InputError for keys that a class of Lightning's does not take, or that are ours."""
+    known = set(inspect.signature(takes).parameters)
+    for key in given:
+        if key in ours:
+            raise InputError(f"{place}.{key} is given by fitexp and cannot be configured")
+        if key not in known:
+            near = targets.closest(key, known - ours)
+            near = near and f"{place}.{near}"
+            raise InputError(f"no key '{place}.{key}'{targets.did_you_mean(near)}")
+
+
+def _monitor(config: Config, spec: Spec) -> str:
+    """The figure that best.ckpt and early stopping go by."""
+    monitor = str(config["early_stopping"]["monitor"])
+    known = ["val/loss", f"val/mae_{spec.unit}", f"val/rmse_{spec.unit}", "train/loss"]
+    if monitor not in known:
+        near = targets.did_you_mean(targets.closest(monitor, known))
+        raise InputError(f"early_stopping.monitor={monitor}: it is one of {', '.join(known)}{near}")
+    return monitor
+
+
+# Devices and processes
+
+
+def _processes(config: Config) -> int:
+    kind, devices = config["accelerator"]["accelerator"], config["accelerator"]["devices"]
+    if kind not in ACCELERATORS:
+        raise InputError(f"accelerator.accelerator={kind}: it is one of {', '.join(ACCELERATORS)}")
+    if isinstance(devices, int) and devices >= 1:
+        return devices
+    if isinstance(devices, list) and devices:
+        return len(devices)
+    raise InputError(f"accelerator.devices={devices}: a number of devices, or a list of them")
+
+
+def _local_devices(config: Config) -> Any:
+    if "WORLD_SIZE" in os.environ and isinstance(config["accelerator"]["devices"], int):
+        return int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+    return config["accelerator"]["devices"]
+
+
+def _device(config: Config) -> str:
+    """Name of the (first) torch device of a config's accelerator."""
+    wanted, devices = config["accelerator"]["accelerator"], config["accelerator"]["devices"]
+    first = devices[0] if isinstance(devices, list) else 0
+    if wanted in ("gpu", "cuda", "auto") and torch.cuda.is_available():
+        return f"cuda:{first}"
+    if wanted in ("gpu", "mps", "auto") and torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"
+
+
+def _deterministic(config: Config) -> Any:
+    """Deterministic algorithms, where anything is concurrent: not for one thread on a CPU.
+
+    Filling fresh memory with NaN, which torch adds to them, would cost a third of a step.
+    """
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
+    return False if _device(config) == "cpu" and int(config["num_threads"]) == 1 else "warn"
+
+
+def _launch(run: Run, processes: int, prepared: Prepared | None, allow: Allow) -> None:
+    """Fit with one process a device. Every rank reads the run folder and the prepared arrays.
+
+    A signal comes to this process alone, which then asks the ranks to stop by a file.
+    """
+    _same_data(run, prepared, allow)  # errors of input come once, not from every rank
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={processes}", "-m", "fitexp.worker", "fit", str(run.path)]
+    command += [f"--allow={prefix}" for prefix in allow or ()]
+    with tempfile.TemporaryDirectory(prefix="fitexp-") as folder, StopFlag() as stop:
+        request = Path(folder) / "stop"
+        env = {"OMP_NUM_THREADS": str(run.config["num_threads"]), **os.environ}
+        env[STOP_FILE] = str(request)
+        child = subprocess.Popen(command, env=env, start_new_session=True)
+        try:
+            while child.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(0.1)
+                if stop:
+                    request.touch()
+        except BaseException:
+            child.terminate()  # torchrun ends its ranks
+            child.wait()
+            raise
+    if child.returncode:
+        raise RuntimeError(f"a process of the training ended with code {child.returncode}")
+    if stop or not training_ended(run):
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's lines on devices, workers and logging intervals."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=PossibleUserWarning)
+            warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m fitexp.worker", description=__doc__)
+    parser.add_argument("stage", choices=("fit", "test", "train"))
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--allow", action="append", help="further prefixes of _target_s")
+    options = parser.parse_args(arguments)
+    stages: dict[str, Callable[..., Any]] = {"fit": fit, "test": test, "train": train}
+    try:
+        stages[options.stage](Run(options.run), None, options.allow)
+    except InputError as error:
+        print(f"fitexp: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0 if "WORLD_SIZE" in os.environ else 130  # torchrun takes others for a failure
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

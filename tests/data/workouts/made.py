@@ -1,0 +1,70 @@
+"""Small made-up tables and protocols for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from omegaconf import OmegaConf
+
+from fitexp.data.workouts.protocol import Workouts
+from fitexp.data.workouts.table import WorkoutTable
+
+CONF = Path(__file__).parents[3] / "conf"
+HELPERS = ("_target_", "for_target", "for_regime", "batch_for")
+
+
+def protocol(**changed: Any) -> Workouts:
+    """conf/data/_workouts.yaml with changes, as `fitexp train` would compose it."""
+    base = yaml.safe_load((CONF / "data/_workouts.yaml").read_text())
+    base["source"] = {"_target_": "fitexp.data.workouts.table.read_workout_table"}
+    merged = OmegaConf.merge(base, changed)
+    fields: dict[str, Any] = OmegaConf.to_container(merged, resolve=True)  # type: ignore[assignment]
+    return Workouts(**{k: v for k, v in fields.items() if k not in HELPERS})
+
+
+def table(
+    athletes: int = 4, workouts: int = 8, minutes: float = 12.0, seed: int = 0
+) -> WorkoutTable:
+    """Workouts of uneven length, one a day, irregular samples, heart rate following speed."""
+    rng = np.random.default_rng(seed)
+    sessions, parts = [], []
+    for a in range(athletes):
+        for w in range(workouts):
+            n = int(rng.uniform(0.7, 1.0) * minutes * 60 / 4)
+            time = np.cumsum(rng.uniform(2, 6, n)) - 2
+            speed = 9 + a + 2 * np.sin(time / 60 + w) + rng.normal(0, 0.2, n)
+            hr = 80 + 5 * speed + 4 * a + rng.normal(0, 1, n)
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "session": np.full(n, len(sessions), np.int32),
+                        "time_s": time,
+                        "heart_rate_bpm": hr.astype(np.float32),
+                        "speed_km_h": speed.astype(np.float32),
+                        "altitude_m": (100 + 10 * np.sin(time / 90)).astype(np.float32),
+                        "distance_km": np.cumsum(speed * np.diff(time, prepend=0) / 3600).astype(
+                            np.float32
+                        ),
+                    }
+                )
+            )
+            sessions.append(
+                {
+                    "workout": f"a{a}w{w}",
+                    "athlete": f"athlete{a}",
+                    "sport": ("run", "bike")[w % 2],
+                    "gender": "unknown",
+                    "start": 1.6e9 + 86400.0 * w,
+                }
+            )
+    return WorkoutTable(
+        sessions=pd.DataFrame(sessions),
+        samples=pd.concat(parts, ignore_index=True),
+        simulated=False,
+        name="made",
+        rejected={},
+    )

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fitexp.data import splits
+from fitexp.data.workouts.protocol import LEAKS, Workouts, arrays_of
+from fitexp.data.workouts.table import WorkoutTable, read_workout_table
+from fitexp.errors import InputError
+
+from .made import protocol, table
+
+MADE = table()
+
+
+def changed_samples(made: WorkoutTable, rows: np.ndarray, **by: float) -> WorkoutTable:
+    samples = made.samples.copy()
+    for column, shift in by.items():
+        samples.loc[rows, column] += shift
+    return dataclasses.replace(made, samples=samples)
+
+
+def test_each_first_workout_is_context_only_and_the_rest_split_by_time() -> None:
+    arrays = arrays_of(protocol(), MADE).arrays
+    for user in np.unique(arrays["user_id"]):
+        mine = arrays["part"][arrays["user_id"] == user]
+        assert mine.tolist() == [splits.OUT, 0, 0, 0, 0, 0, splits.VAL, splits.TEST]
+    assert len(arrays_of(protocol(history="none"), MADE).arrays["train"]) > len(arrays["train"])
+
+
+def test_test_targets_do_not_reach_the_spec() -> None:
+    """Shifting every held-out heart rate by +50 leaves spec.json as it is."""
+    for split in ("time", "user", "random"):
+        made = protocol(split=split, folds=4)
+        before = arrays_of(made, MADE)
+        held_out = np.flatnonzero(np.isin(before.arrays["part"], (splits.VAL, splits.TEST)))
+        rows = np.isin(MADE.samples["session"], held_out)
+        after = arrays_of(made, changed_samples(MADE, rows, heart_rate_bpm=50.0))
+        assert before.spec == after.spec
+        train = np.isin(before.arrays["part"], (splits.TRAIN,))
+        rows = np.isin(MADE.samples["session"], np.flatnonzero(train))
+        assert arrays_of(made, changed_samples(MADE, rows, heart_rate_bpm=50.0)).spec != before.spec
+
+
+def test_training_inputs_have_mean_0_and_sd_of_the_factor() -> None:
+    prepared = arrays_of(protocol(), MADE)
+    workout = np.repeat(np.arange(len(prepared.arrays["part"])), np.diff(prepared.arrays["offset"]))
+    x = prepared.arrays["x"][prepared.arrays["part"][workout] == splits.TRAIN]
+    np.testing.assert_allclose(x.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(x.std(0), 5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("history", ["previous", "train_prior", "none"])
+@pytest.mark.parametrize("split", ["time", "random"])
+def test_context_is_the_named_earlier_workout(history: str, split: str) -> None:
+    arrays = arrays_of(protocol(history=history, split=split), MADE).arrays
+    for w, previous in enumerate(arrays["previous"]):
+        user = np.flatnonzero(arrays["user_id"] == arrays["user_id"][w])
+        earlier = [
+            v
+            for v in user
+            if v < w and (history == "previous" or arrays["part"][v] in (splits.TRAIN, splits.OUT))
+        ]
+        expected = earlier[-1] if earlier and history != "none" else -1
+        assert previous == expected
+
+
+@pytest.mark.parametrize("grid", ["time", "distance"])
+def test_inputs_that_give_away_the_speed_are_refused(grid: str) -> None:
+    for name in LEAKS["derived_speed", grid]:
+        with pytest.raises(InputError, match="gives away the target"):
+            protocol(target="derived_speed", grid=grid, inputs=["altitude", name])
+    with pytest.raises(InputError, match="gives away"):
+        protocol(inputs=["heart_rate"])
+
+
+def best_linear_fit(features: np.ndarray, y: np.ndarray) -> float:
+    """R^2 of least squares."""
+    design = np.column_stack([features, np.ones(len(y))])
+    residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    return 1 - residual.var() / y.var()
+
+
+def test_speed_cannot_be_computed_from_its_inputs_by_differencing() -> None:
+    """All allowed inputs, their differences, quotients and inverses tell nothing of the speed.
+
+    The control: with the refused time_elapsed the inverse difference is the speed.
+    """
+    made = protocol(target="derived_speed", inputs=["altitude", "grade", "distance", "total_time"])
+    prepared = arrays_of(made, MADE)
+    x, y = prepared.arrays["x"].astype(float), prepared.arrays["y"].astype(float)
+    raw = np.column_stack(
+        [
+            x[:, i] / 5 * prepared.spec.scaling[n].sd + prepared.spec.scaling[n].mean
+            for i, n in enumerate(prepared.spec.inputs)
+        ]
+    )
+    inside = np.zeros(len(y), bool)
+    for a, b in zip(prepared.arrays["offset"][:-1], prepared.arrays["offset"][1:], strict=True):
+        inside[a + 1 : b] = True
+    diff = np.diff(raw, axis=0, prepend=raw[:1])
+    safe = np.where(np.abs(diff) > 1e-6, diff, np.inf)
+    quotient = (diff[:, :, None] / safe[:, None, :]).reshape(len(y), -1)
+    features = np.column_stack([diff, 1 / safe, quotient.clip(-1e3, 1e3)])[inside]
+    within = y - np.repeat(
+        [
+            y[a:b].mean()
+            for a, b in zip(
+                prepared.arrays["offset"][:-1], prepared.arrays["offset"][1:], strict=True
+            )
+        ],
+        np.diff(prepared.arrays["offset"]),
+    )
+    assert best_linear_fit(features, within[inside]) < 0.2
+    elapsed = prepared.arrays["elapsed_s"].astype(float)
+    step_s = np.diff(elapsed, prepend=0)
+    leak = 3.6 * made.step / np.where(step_s > 0, step_s, np.inf)
+    assert best_linear_fit(leak[inside][:, None], y[inside]) > 0.99
+
+
+def test_whole_blocks_cover_every_step_once_in_block_order() -> None:
+    prepared = arrays_of(protocol(max_steps=None, steps=40), MADE)
+    arrays = prepared.arrays
+    for part, number in (("train", 0), ("val", 1), ("test", 2)):
+        seen = [
+            (w, s)
+            for w, first in arrays[part]
+            for s in range(first, min(first + 40, arrays["offset"][w + 1] - arrays["offset"][w]))
+        ]
+        expected = [
+            (w, s)
+            for w in np.flatnonzero(arrays["part"] == number)
+            for s in range(arrays["offset"][w + 1] - arrays["offset"][w])
+        ]
+        assert sorted(seen) == expected
+        assert (np.diff(arrays[part][:, 1]) >= 0).all()  # first blocks before second ones
+
+
+def test_short_windows_lie_within_a_piece_and_follow_a_measured_step() -> None:
+    samples = MADE.samples
+    gap = (samples["time_s"] > 300) & (samples["time_s"] < 420)
+    made = dataclasses.replace(MADE, samples=samples[~gap].reset_index(drop=True))
+    prepared = arrays_of(protocol(regime="short", min_piece_steps=12), made)
+    arrays = prepared.arrays
+    assert len(arrays["test"])
+    for part in ("train", "val", "test"):
+        for w, first in arrays[part]:
+            begin = arrays["offset"][w]
+            assert first >= 1
+            rows = np.arange(begin + first - 1, begin + first + prepared.spec.steps)
+            assert rows[-1] < arrays["offset"][w + 1]
+            times = arrays["elapsed_s"][rows]
+            np.testing.assert_allclose(np.diff(times), 10, atol=1e-3)
+    last = arrays["test"][:, 1] + arrays["offset"][arrays["test"][:, 0]] + prepared.spec.steps - 1
+    assert len(np.unique(last)) == len(last)  # each test step once
+
+
+def test_start_value_is_the_mean_first_training_value() -> None:
+    prepared = arrays_of(protocol(), MADE)
+    arrays = prepared.arrays
+    for user, value in prepared.spec.start_by_user.items():
+        rows = np.flatnonzero((arrays["part"] == 0) & (arrays["user_id"] == user))
+        if user != "unknown":
+            assert value == pytest.approx(arrays["y"][arrays["offset"][rows]].mean(), rel=1e-5)
+    people = [v for k, v in prepared.spec.start_by_user.items() if k != "unknown"]
+    assert prepared.spec.start_by_user["unknown"] == pytest.approx(np.mean(people))
+
+
+def test_other_data_under_a_given_spec_keep_its_scaling_and_vocabularies() -> None:
+    spec = arrays_of(protocol(), MADE).spec
+    other = table(athletes=5, seed=1)
+    prepared = arrays_of(protocol(), other, spec)
+    assert prepared.spec.scaling == spec.scaling
+    codes = prepared.arrays["attributes"][:, 0]
+    assert codes[prepared.arrays["user_id"] == "athlete4"].tolist() == [0] * 8  # not known
+    assert (codes[prepared.arrays["user_id"] != "athlete4"] > 0).all()
+
+
+def test_nothing_left_names_the_key() -> None:
+    with pytest.raises(InputError, match=r"data\.min_workouts=20"):
+        arrays_of(protocol(min_workouts=20), MADE)
+    with pytest.raises(InputError, match="5 folds for 4 users"):
+        arrays_of(protocol(split="user"), MADE)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("split", "tmie", "choose one of time, user, random"),
+        ("inputs", ["altitud"], "no series 'altitud'"),
+        ("inputs", [], "is empty"),
+        ("fractions", [0.5, 0.5, 0.5], "add up to 1"),
+        ("horizons", [0], "1 or more"),
+        ("steps", 0, "above 0"),
+    ],
+)
+def test_bad_values_are_named(key: str, value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        protocol(**{key: value})
+
+
+def test_batch_size_is_no_part_of_the_cache_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FITEXP_CACHE", str(tmp_path / "cache"))
+    calls = []
+    monkeypatch.setattr(
+        Workouts, "_make", lambda self, *a: calls.append(1) or arrays_of(self, MADE)
+    )
+    for changed in ({}, {"batch_size": 3}, {"split": "random"}):
+        protocol(**changed).prepare()
+    assert len(calls) == 2
+
+
+def test_real_workouts_give_the_protocol_files_counts(real_data: Path) -> None:
+    """164 of 165 sessions and 39,258 steps (first 300 of each) on a 10 s grid."""
+    recorded = read_workout_table(path=str(real_data / "open-workouts"))
+    prepared = arrays_of(protocol(min_workouts=1), recorded)
+    assert len(recorded.sessions) == 165
+    assert len(prepared.arrays["workout_id"]) == 164
+    assert len(prepared.arrays["y"]) == 39_258
+    assert prepared.report["rejected"]["workouts without a piece of 30 steps"] == 1

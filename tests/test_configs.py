@@ -1,0 +1,79 @@
+"""Every config composes, and its keys are what its target takes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fitexp import compose, targets
+
+CONF = Path(__file__).parents[1] / "conf"
+CHOICES = sorted(
+    (str(path.parent.relative_to(CONF)), path.stem)
+    for path in CONF.rglob("*.yaml")
+    if path.parent != CONF and not path.stem.startswith("_")
+)
+# Keys without a default that a choice needs to be composed.
+NEEDED = {("data", "workout_table"): ["data.path=."]}
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """The resolved config of a command line."""
+    found: list[dict[str, Any]] = []
+
+    def failed(error: Exception) -> None:
+        raise AssertionError(overrides) from error
+
+    compose.run(list(overrides), lambda job: found.append(job.config), failed)
+    return found[0]
+
+
+def nodes(config: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            inner = f"{place}.{key}" if place else key
+            if targets.TARGET in value:
+                yield inner, value
+            yield from nodes(value, inner)
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_and_fits_its_targets(group: str, choice: str) -> None:
+    config = composed(f"{group}={choice}", *NEEDED.get((group, choice), []))
+    assert not any(key in str(config) for key in (*compose.HELPERS, "${", "???"))
+    for place, node in nodes(config):
+        dotted = node[targets.TARGET]
+        keys = set(node) - {targets.TARGET}
+        targets.check_keys(node, compose.INJECTED[place], where=place)
+        if not dotted.startswith("fitexp."):
+            continue
+        parameters = inspect.signature(targets.locate(dotted)).parameters
+        own = {n: p for n, p in parameters.items() if n not in compose.INJECTED[place]}
+        assert set(own) == keys, f"{place}: {dotted} takes {set(own)}, the config has {keys}"
+        for name, parameter in own.items():
+            assert parameter.kind is parameter.KEYWORD_ONLY, f"{dotted}: {name} is not keyword-only"
+            assert parameter.default is parameter.empty, f"{dotted}: {name} has a second default"
+
+
+def test_the_default_config_passes_the_check() -> None:
+    jobs: list[compose.Job] = []
+    compose.run([], jobs.append, pytest.fail)  # type: ignore[arg-type]
+    compose.check(jobs[0].config, jobs[0].known)
+    assert jobs[0].choices["model"] == "fitrec_attn"
+    assert (jobs[0].folder, jobs[0].sweep) == (None, None)
+
+
+def test_the_user_s_data_win_over_the_model_s(tmp_path: Path) -> None:
+    config = composed("model=fitrec_attn", "data=workout_table", f"data.path={tmp_path}")
+    assert config["data"]["source"]["path"] == str(tmp_path)
+
+
+def test_helper_keys_do_not_reach_the_config() -> None:
+    config = composed("data.regime=short", "data.target=derived_speed")
+    data = config["data"]
+    assert not set(data) & set(compose.HELPERS)
+    assert (data["steps"], data["grid"], data["step"]) == (10, "distance", 50.0)
