@@ -31,7 +31,7 @@ CONFIG_PATH = "pkg://fitexp.conf"
 CONFIG_NAME = "train"
 ENTRY_POINTS = "fitexp.configs"  # packages add search paths: NAME = "their.package.of.yaml"
 
-# Keys of a YAML file that only its own interpolations read -> the key whose value they depend on.
+# Keys of YAML files that only interpolations read -> the key of data whose value they depend on.
 HELPERS = {"for_target": "target", "for_regime": "regime", "batch_for": "regime"}
 
 # Arguments that fitexp gives to a node's target itself.
@@ -115,7 +115,7 @@ def run(
                     run_hydra(args, None)
                 sys.stdout.write(printed.getvalue())
                 return
-            known = composer.plain(composer.compose([]))
+            known = strip(composer.plain(composer.compose([])))
             with tempfile.TemporaryDirectory(prefix="fitexp-") as scratch:
                 # Hydra makes its output folder before the job begins: not where a run shall lie.
                 place = f"hydra.{'sweep' if multirun else 'run'}.dir='{scratch}'"
@@ -448,6 +448,8 @@ class Composer:
             return f"+{match[1]}: {match[1]} is there already, write {match[1]}=... without +"
         if isinstance(error, MissingMandatoryValue):
             return self._missing(str(error.full_key), overrides)
+        if match := re.search(r"Missing mandatory value: ([\w.]+)", text):  # interpolated
+            return self._missing(match[1], overrides)
         cause = error.__cause__ or error.__context__
         if isinstance(error, OmegaConfBaseException):
             return self._wrong_value(error)
@@ -503,9 +505,9 @@ class Composer:
         message = _first_line(str(error.msg or error))
         helper = re.search(rf"\b({'|'.join(HELPERS)})\.([^.']+)", message)
         if helper:
-            node = getattr(error, "parent_node", None)
-            parent = key.rpartition(".")[0]
-            source = f"{parent}.{HELPERS[helper[1]]}" if parent else HELPERS[helper[1]]
+            node, source = getattr(error, "parent_node", None), f"data.{HELPERS[helper[1]]}"
+            if node is not None and helper[1] not in node:  # the model's, at the top
+                node = node._get_root()
             options = [str(k) for k in node[helper[1]]] if node is not None else []
             near = targets.closest(helper[2], options)
             listed = f" (choices: {', '.join(options)})" if options else ""

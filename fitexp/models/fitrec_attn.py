@@ -107,6 +107,11 @@ class FitRecAttn(nn.Module):
         _, beta = self._decode(batch, memory)
         return alpha, beta
 
+    def start_at(self, value: float) -> None:
+        """Begin with answers around `value`: for a target that is not scaled."""
+        with torch.no_grad():
+            self.head.bias.fill_(value)
+
     def parameter_groups(self) -> list[dict[str, object]]:
         """Each embedding with its L2 weight; all else under the optimiser's own setting."""
         embedded = {id(weight) for weight in self.embeddings.parameters()}

@@ -20,6 +20,7 @@ HELPERS = ("_target_", "for_target", "for_regime", "batch_for")
 def protocol(**changed: Any) -> Workouts:
     """conf/data/_workouts.yaml with changes, as `fitexp train` would compose it."""
     base = yaml.safe_load((CONF / "data/_workouts.yaml").read_text())
+    base["path"] = None
     base["source"] = {"_target_": "fitexp.data.workouts.table.read_workout_table"}
     merged = OmegaConf.merge(base, changed)
     fields: dict[str, Any] = OmegaConf.to_container(merged, resolve=True)  # type: ignore[assignment]

@@ -1,0 +1,128 @@
+"""`fitexp train` as people type it, from an unrelated folder, on small and on real data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fitexp import cli
+from fitexp.run import FINISHED, Run
+
+CONF = Path(__file__).parents[1] / "conf"
+EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
+TINY = [
+    "data.source.athletes=3",
+    "data.source.workouts=5",
+    "model.hidden=8",
+    "model.context_hidden=8",
+    "trainer.max_steps=2",
+]
+MEANS = ("global_mean", "user_mean", "user_sport_mean")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def trained(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[Run, str]:
+    """The finished run that `fitexp train WORDS` names in its last line, and what it printed."""
+    assert cli.main(["train", *words]) == 0
+    printed = capsys.readouterr().out
+    run = Run(printed.splitlines()[-1])
+    assert run.status == FINISHED
+    return run, printed
+
+
+def check_run(run: Run, printed: str) -> dict[str, float]:
+    """Every file is there and they agree with each other."""
+    spec, metrics = run.spec, run.metrics
+    names = {p.name for p in run.path.iterdir()}
+    assert {"config.yaml", "manifest.json", "best.ckpt", "last.ckpt", "learning_curve.csv"} <= names
+    pictures = {p.name for p in run.file("plots").iterdir()}
+    assert pictures == {"workouts.png", "error_by_minute.png", "learning_curve.png"}
+    table = pd.read_parquet(run.file("predictions.parquet"))
+    schema = ["unit_id", "user_id", "fold", "step", "horizon_s", "target", "prediction"]
+    assert list(table.columns[:7]) == schema
+    first = table[table["steps_ahead"] == 1] if spec["horizons"] else table
+    unit = spec["unit"]
+    errors = {"model": "prediction", **{name: f"baseline_{name}" for name in MEANS}}
+    for name, column in errors.items():
+        key = f"test/mae_{unit}" if name == "model" else f"baseline/{name}/test/mae_{unit}"
+        again = (first[column] - first["target"]).abs().mean()
+        assert metrics[key] == pytest.approx(again, rel=1e-9)
+        assert f"{metrics[key]:.2f}" in printed
+    assert max(map(len, printed.splitlines())) <= 100
+    return metrics
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs_two_steps(
+    experiment: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, printed = trained([f"experiment={experiment}", *TINY], capsys)
+    check_run(run, printed)
+    assert "SIMULATED" in printed
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data.split=user", "data.folds=3"],
+        ["data.split=random", "data.history=none"],
+        ["data.history=train_prior", "data.start_value=measured"],
+        ["data.max_steps=null", "data.steps=100"],
+        ["data.target=derived_speed", "data.regime=short"],
+        ["task.teacher_forcing=true", "task.reduction=sum", "loss=mae"],
+        ["model.score=tanh", "data.steps=40", "data.max_steps=40"],
+        ["data.source.athletes=5", "data.fractions=[0.6,0.2,0.2]", "task.target_scaling=none"],
+    ],
+    ids=" ".join,
+)
+def test_protocols_run(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, printed = trained([*TINY, *words], capsys)
+    check_run(run, printed)
+
+
+def test_evaluate_and_ls_after_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, _ = trained(TINY, capsys)
+    before = run.file("metrics.json").read_bytes()
+    assert cli.main(["evaluate", str(run.path)]) == 0
+    assert run.file("metrics.json").read_bytes() == before
+    capsys.readouterr()
+    assert cli.main(["ls", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["status"] == FINISHED
+
+
+def test_real_workouts(real_data: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A small version of the README's command on recorded workouts."""
+    words = ["data=workout_table", f"data.path={real_data / 'open-workouts'}"]
+    run, printed = trained([*words, "trainer.max_epochs=8", "model.hidden=32"], capsys)
+    metrics = check_run(run, printed)
+    assert "SIMULATED" not in printed
+    assert metrics["count/test/workouts"] == 13
+    assert metrics["test/mae_bpm"] < metrics["baseline/global_mean/test/mae_bpm"]
+
+
+@pytest.mark.slow
+def test_whole_workouts_beat_every_mean(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The default run, cut at 12 epochs."""
+    metrics = check_run(*trained(["trainer.max_epochs=12"], capsys))
+    for name in MEANS:
+        assert metrics["test/mae_bpm"] < metrics[f"baseline/{name}/test/mae_bpm"]
+        assert metrics["test/rmse_bpm"] < metrics[f"baseline/{name}/test/rmse_bpm"]
+    assert metrics["ceiling/noise_floor/test/mae_bpm"] < metrics["test/mae_bpm"]
+
+
+@pytest.mark.slow
+def test_short_term_beats_last_value_at_60_s(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = check_run(*trained(["data.regime=short", "trainer.max_epochs=8"], capsys))
+    last = metrics["baseline/last_value/test/at_60s/mae_bpm"]
+    assert metrics["test/at_60s/mae_bpm"] < last
