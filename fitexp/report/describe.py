@@ -36,7 +36,7 @@ def describe(prepared: Prepared) -> str:
         ]
 
     mark = "SIMULATED   " if spec.simulated else ""
-    table = Table(title=f"{mark}{spec.source}: steps kept", title_justify="left", box=None)
+    table = Table(box=None)
     table.add_column("", no_wrap=True)
     for name in (
         "athletes",
@@ -61,8 +61,8 @@ def describe(prepared: Prepared) -> str:
     notes.add_column()
     for label, words in spec.protocol.items():
         notes.add_row(label, words)
-    out = [rendered(table), rendered(notes), rejections(prepared)]
-    return "\n\n".join(out)
+    title = f"{mark}{spec.source}: steps kept"
+    return "\n\n".join([title, rendered(table), rendered(notes), rejections(prepared)])
 
 
 def rejections(prepared: Prepared) -> str:

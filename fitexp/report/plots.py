@@ -57,10 +57,9 @@ def workouts_page(table: pd.DataFrame, spec: Spec, title: str, most: int = 12) -
                 label="measured" if name == "target" else "predicted",
             )
         error = float(np.abs(part["prediction"] - part["target"]).mean())
-        sport = part["sport"].iloc[0] if "sport" in part else ""
-        axis.set_title(
-            f"athlete {part['user_id'].iloc[0]}, {sport}: MAE {error:.1f}", fontsize=9, loc="left"
-        )
+        who, sport = str(part["user_id"].iloc[0]), part["sport"].iloc[0]
+        who = who if "athlete" in who else f"athlete {who}"
+        axis.set_title(f"{who}, {sport}: MAE {error:.1f}", fontsize=9, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].legend(fontsize=8, frameon=False)
     figure.supxlabel("minutes since the start", fontsize=9)

@@ -47,7 +47,7 @@ def results_table(
     """The table of flat metrics as text."""
     shown = unit.replace("_", "/")
     title = f"test error in {shown}" + ("   SIMULATED DATA" if simulated else "")
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False)
     table.add_column("", no_wrap=True)
     places = [f"test/at_{label}/" for label in horizons] or ["test/"]
     for place in places:
@@ -78,4 +78,4 @@ def results_table(
             f"{counts.get('count/test/steps', 0):,} scored steps"
         )
         notes.add_row("tested on", tested)
-    return rendered(table) + "\n" + rendered(notes)
+    return "\n".join([title, rendered(table), "", rendered(notes)])
