@@ -32,12 +32,17 @@ CONFIG_NAME = "train"
 ENTRY_POINTS = "fitexp.configs"  # packages add search paths: NAME = "their.package.of.yaml"
 
 # Keys of YAML files that only interpolations read -> the key of data whose value they depend on.
-HELPERS = {"for_target": "target", "for_regime": "regime", "batch_for": "regime"}
+HELPERS = {
+    "for_target": "target",
+    "for_grid": "grid",
+    "for_regime": "regime",
+    "batch_for": "regime",
+}
 
 # Arguments that fitexp gives to a node's target itself.
 INJECTED: Mapping[str, tuple[str, ...]] = {
     "data": (),
-    "data.source": (),
+    "data.source": ("path",),
     "model": ("spec",),
     "loss": ("prediction", "target"),
     "optimizer": ("params",),
@@ -525,6 +530,9 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
     values.pop("hydra", None)
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("path"), str):
+        data["path"] = os.path.abspath(os.path.expanduser(data["path"]))
     return {str(key): value for key, value in strip(values).items()}
 
 
@@ -551,6 +559,10 @@ def check(config: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         if isinstance(known[key], Mapping) and not isinstance(config[key], Mapping):
             first = _some_key(known[key])
             raise InputError(f"{key}={_shown(config[key])}: it takes keys, as {key}.{first}=...")
+    for key, least in (("seed", 0), ("num_threads", 1)):
+        value = config[key]
+        if not isinstance(value, int) or not least <= value < 2**32:
+            raise InputError(f"{key}={_shown(value)}: it takes a whole number, {least} or more")
     for key in ("data", "data.source", "loss", "optimizer", "model", "task", "trainer"):
         check_node(config, key)
     for key in set(known) - {*INJECTED, "trainer"}:

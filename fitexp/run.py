@@ -45,25 +45,28 @@ CREATED, RUNNING, INTERRUPTED, FAILED, FINISHED, DAMAGED = STATUSES = (
     "damaged",  # never written, only read
 )
 
-# Keys, wherever they stand in a config, that say where and how a run is computed or watched, not
-# what it computes: paths, devices, workers, logging.
+# Keys of a config that say where and how a run is computed or watched, not what it computes:
+# paths, devices, workers, logging. How often last.ckpt is written: resuming is exact.
 NOT_IDENTITY = frozenset(
     {
-        "path",
-        "default_root_dir",
         "accelerator",
-        "devices",
-        "num_nodes",
-        "strategy",
+        "checkpoint",
+        "data.path",
+        "data.num_workers",
         "num_threads",
-        "num_workers",
-        "logger",
-        "log_every_n_steps",
-        "enable_checkpointing",
-        "enable_model_summary",
-        "enable_progress_bar",
-        "profiler",
-        "checkpoint",  # how often last.ckpt is written; resuming is exact
+        *(
+            f"trainer.{key}"
+            for key in (
+                "default_root_dir",
+                "enable_checkpointing",
+                "enable_model_summary",
+                "enable_progress_bar",
+                "log_every_n_steps",
+                "logger",
+                "num_nodes",
+                "profiler",
+            )
+        ),
     }
 )
 
@@ -290,9 +293,14 @@ def identity(config: Mapping[str, Any], data_hash: str = "") -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _meaning(value: Any) -> Any:
+def _meaning(value: Any, place: str = "") -> Any:
     if isinstance(value, Mapping):
-        return {str(k): _meaning(v) for k, v in value.items() if k not in NOT_IDENTITY}
+        places = {str(key): f"{place}.{key}".lstrip(".") for key in value}
+        return {
+            str(key): _meaning(item, places[str(key)])
+            for key, item in value.items()
+            if places[str(key)] not in NOT_IDENTITY
+        }
     if isinstance(value, list | tuple):
         return [_meaning(item) for item in value]
     if isinstance(value, float) and value.is_integer():

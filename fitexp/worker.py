@@ -165,8 +165,12 @@ def evaluate(
     own = Spec.from_dict(run.spec)
     prepared = _protocol(config, allow).prepare(own, allow)
     _check_fits(own, prepared.spec)
+    if not len(prepared.arrays["test"]):
+        raise InputError("the test part has no windows (data.split, data.fractions)")
+    if all(config["data"][key] == run.config["data"][key] for key in ("path", "source")):
+        _check_unseen(_same_data(run, None, allow), prepared)
     folder = run.path / EVALUATIONS
-    number = 1 + len(list(folder.glob("*"))) if folder.is_dir() else 1
+    taken = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
     fields = provenance(
         config,
         prepared.report,
@@ -174,7 +178,9 @@ def evaluate(
         choices=run.manifest.get("choices") or {},
         parent=str(run.path),
     )
-    child = Run.create(folder / str(number), config, prepared.spec.to_dict(), fields)
+    child = Run.create(
+        folder / str(max(taken, default=0) + 1), config, prepared.spec.to_dict(), fields
+    )
     with child.working():
         for name in (BEST, BASELINES):  # trained once; not on the data of this test
             if run.file(name).is_file():
@@ -325,6 +331,8 @@ def overridden(config: Config, overrides: Sequence[str]) -> dict[str, Any]:
             near = targets.did_you_mean(targets.closest(key, known))
             raise InputError(f"no key '{key}' in the run's config{near}")
         node[last] = yaml.safe_load(text)
+        if key == "data.path" and isinstance(node[last], str):
+            node[last] = str(Path(node[last]).expanduser().absolute())
     return changed
 
 
@@ -357,7 +365,8 @@ def _facts(spec: Spec) -> Spec:
 
 def _is_evaluation(run: Run) -> bool:
     """Whether this is the child folder of another run (`evaluate`)."""
-    return run.path.resolve().parent.name == EVALUATIONS
+    inside = run.path.resolve().parent.name == EVALUATIONS
+    return inside and run.manifest.get("parent") is not None
 
 
 def _check_fits(own: Spec, other: Spec) -> None:
@@ -366,8 +375,25 @@ def _check_fits(own: Spec, other: Spec) -> None:
         had, has = getattr(own, name), getattr(other, name)
         if had != has:
             raise InputError(f"the run was trained with {name} {had}, the data have {has}")
-    if own.history == "none" and other.history != "none":
-        raise InputError("the run was trained without a history: data.history=none")
+    if (own.history == "none") != (other.history == "none"):
+        raise InputError(
+            f"the run was trained with data.history={own.history}, the data have {other.history}"
+        )
+
+
+def _check_unseen(trained: Prepared, tested: Prepared) -> None:
+    """Raise InputError if workouts that a run was trained on are among those to test."""
+
+    def workouts(prepared: Prepared, part: str) -> set[str]:
+        rows = np.unique(prepared.arrays[part][:, 0])
+        return set(prepared.arrays["workout_id"][rows].tolist())
+
+    seen = workouts(trained, "train") & workouts(tested, "test")
+    if seen:
+        raise InputError(
+            f"{len(seen)} of the workouts to test were trained on: leave data.split, "
+            "data.fractions and data.fold as they were, or give other data"
+        )
 
 
 def _trainer(

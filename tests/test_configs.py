@@ -69,7 +69,7 @@ def test_the_default_config_passes_the_check() -> None:
 
 def test_the_user_s_data_win_over_the_model_s(tmp_path: Path) -> None:
     config = composed("model=fitrec_attn", "data=workout_table", f"data.path={tmp_path}")
-    assert config["data"]["source"]["path"] == str(tmp_path)
+    assert config["data"]["path"] == str(tmp_path)
 
 
 def test_helper_keys_do_not_reach_the_config() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from fitexp import cli
 from fitexp.run import FINISHED, Run
+from tests.data.workouts.made import table, write_table
 
 CONF = Path(__file__).parents[1] / "conf"
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
@@ -97,6 +99,26 @@ def test_evaluate_and_ls_after_training(folder: Path, capsys: pytest.CaptureFixt
     assert cli.main(["ls", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["status"] == FINISHED
+
+
+def test_evaluate_on_another_folder_reads_that_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Heart rates 30 bpm higher, the same plans: predictions stay, errors grow by about 30."""
+    made = table()
+    higher = made.samples.assign(heart_rate_bpm=made.samples["heart_rate_bpm"] + 30)
+    write_table(made, folder / "a")
+    write_table(dataclasses.replace(made, samples=higher), folder / "b")
+    run, _ = trained(["data=workout_table", "data.path=a", "data.history=none", *TINY[2:]], capsys)
+    assert cli.main(["evaluate", str(run.path), "data.path=b"]) == 0
+    child = Run(capsys.readouterr().out.splitlines()[-1])
+    errors = []
+    for one in (run, child):
+        found = pd.read_parquet(one.file("predictions.parquet"))
+        errors.append((found["target"] - found["prediction"]).mean())
+    assert errors[1] - errors[0] == pytest.approx(30, abs=3)  # y_0 is the training's in both
+    assert cli.main(["evaluate", str(run.path), "data.fractions=[0.1,0.1,0.8]"]) == 2
+    assert "were trained on" in capsys.readouterr().err
 
 
 def test_real_workouts(real_data: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from fitexp import targets
+from fitexp import compose, targets
 from fitexp.data.spec import Spec
 from fitexp.run import Run
 
@@ -63,9 +63,8 @@ def toy_config(**overrides: Any) -> dict[str, Any]:
         return {k: v for k, v in values.items() if k not in ("defaults", "hydra")}
 
     data = {**read("data/_workouts"), **read("data/workouts_sim")}
-    for helper in ("for_target", "for_regime", "batch_for"):
-        data.pop(helper, None)
-    data["source"] |= {"path": None, "athletes": 4, "workouts": 10}
+    data = compose.strip(data)
+    data["source"] |= {"athletes": 4, "workouts": 10}
     data |= {"grid": "time", "step": 10.0, "inputs": ["derived_speed", "altitude"]}
     data |= {"steps": 30, "stride": 10, "max_steps": 60, "horizons": [1, 3], "batch_size": 8}
     config = read("train")

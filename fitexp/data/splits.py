@@ -20,7 +20,10 @@ def shares(n: int, fractions: Sequence[float]) -> tuple[int, int, int]:
 
     Validation and test are rounded to the nearest whole number and get at least one unit each as
     soon as training keeps one too: 1 -> (1, 0, 0), 2 -> (1, 0, 1), 3 -> (1, 1, 1), 9 -> (7, 1, 1).
+    A training share of 0 leaves it empty (other data to evaluate on).
     """
+    if fractions[0] == 0:
+        return 0, (val := round(n * fractions[1])), n - val
     test = max(1, round(n * fractions[2])) if n > 1 and fractions[2] > 0 else 0
     val = max(1, round(n * fractions[1])) if n > 2 and fractions[1] > 0 else 0
     while test + val >= n > 0:

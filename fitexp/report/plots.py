@@ -25,16 +25,23 @@ def words(spec: Spec) -> tuple[str, str]:
     return f"{name} ({spec.unit.replace('_', '/')})", "SIMULATED  " if spec.simulated else ""
 
 
+def farthest(table: pd.DataFrame, spec: Spec) -> tuple[str, pd.DataFrame]:
+    """Label and rows of the farthest horizon that has rows."""
+    ahead = int(table["steps_ahead"].max())
+    label = next(name for name, steps in spec.horizons.items() if steps == ahead)
+    return label, table[table["steps_ahead"] == ahead]
+
+
 def workouts_page(table: pd.DataFrame, spec: Spec, title: str, most: int = 12) -> Figure:
     """Predicted against measured, of workouts spread evenly over athletes' units.
 
-    In the short regime the lines are the predictions at the farthest horizon.
+    In the short regime the lines are the predictions at the farthest horizon that was scored.
     """
     label, mark = words(spec)
     note = ""
     if spec.horizons:
-        name, ahead = max(spec.horizons.items(), key=lambda item: item[1])
-        table, note = table[table["steps_ahead"] == ahead], f", {name} ahead"
+        name, table = farthest(table, spec)
+        note = f", {name} ahead"
     units = list(dict.fromkeys(table["unit_id"]))
     chosen = [units[i] for i in np.unique(np.linspace(0, len(units) - 1, most).round().astype(int))]
     rows = -(-len(chosen) // 3)
@@ -72,8 +79,8 @@ def error_by_minute(table: pd.DataFrame, spec: Spec, title: str) -> Figure:
     """MAE in each minute of the workout, the model beside the best mean baseline."""
     label, mark = words(spec)
     if spec.horizons:
-        name, ahead = max(spec.horizons.items(), key=lambda item: item[1])
-        table, title = table[table["steps_ahead"] == ahead], f"{title}, {name} ahead"
+        name, table = farthest(table, spec)
+        title = f"{title}, {name} ahead"
     minute = (table["elapsed_s"] // 60).astype(int)
     names = [str(c) for c in table.columns if str(c).startswith("baseline_")]
     errors = {n: (table[n] - table["target"]).abs() for n in ("prediction", *names)}

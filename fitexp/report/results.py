@@ -43,7 +43,7 @@ def predictions_table(
     predictions: "rows" (N, 2) windows as (workout, first step), and either WHOLE -> (N, T) or,
     per horizon label of the spec, (N,) predictions made at the window's last known step.
     horizon_s: whole workout, seconds since its start (all of it is predicted beforehand); short,
-    seconds after the last measured value used (missing on a distance grid; see steps_ahead).
+    seconds after the last value used (missing on a distance grid; see steps_ahead).
     """
     spec, arrays = prepared.spec, prepared.arrays
     windows = predictions["rows"]
@@ -68,8 +68,8 @@ def predictions_table(
 def score(table: pd.DataFrame, spec: Spec, part: str) -> dict[str, float]:
     """Flat metrics of a predictions table, baselines beside the model.
 
-    `PART/mae_UNIT` and `PART/rmse_UNIT`, pooled over steps, and the notes' `*_sequence_UNIT`;
-    the short regime's are those one step ahead, and `PART/at_LABEL/mae_UNIT` those at each
+    `PART/mae_UNIT` and `PART/rmse_UNIT`, pooled over steps, and the notes' `*_sequence_UNIT`; in
+    the short regime they are those one step ahead, and `PART/at_LABEL/mae_UNIT` those at each
     horizon. Baselines: `baseline/NAME/PART/...`; a simulator's floor: `ceiling/noise_floor/...`.
     """
     out: dict[str, float] = {}
@@ -84,7 +84,7 @@ def score(table: pd.DataFrame, spec: Spec, part: str) -> dict[str, float]:
     views = {f"{part}/": table}
     if spec.horizons:
         ahead = table["steps_ahead"]
-        views = {f"{part}/": table[ahead == min(spec.horizons.values())]}
+        views = {f"{part}/": table[ahead == 1]}
         views |= {f"{part}/at_{label}/": table[ahead == n] for label, n in spec.horizons.items()}
     for place, rows in views.items():
         if not len(rows):
@@ -106,17 +106,18 @@ def score(table: pd.DataFrame, spec: Spec, part: str) -> dict[str, float]:
 def write_results(
     run: Run, prepared: Prepared, predictions: Predictions, val: Predictions | None = None
 ) -> dict[str, float]:
-    """Write predictions.parquet, baselines.npz, plots/ and at last metrics.json of a run.
+    """Write predictions.parquet, baselines.npz, metrics.json and plots/ of a run.
 
     predictions: of the test windows; val: of the validation windows, scored as well if given.
     """
-    spec, name = prepared.spec, model_name(run.config)
+    spec, name, data = prepared.spec, model_name(run.config), run.config["data"]
+    fold = int(data["fold"]) if data.get("split") == "user" else 0
     known = run.file(BASELINES).is_file()  # tested before, or on other data than its training
     means = read_means(run.file(BASELINES)) if known else fit_means(prepared)
-    table = predictions_table(prepared, predictions, means)
+    table = predictions_table(prepared, predictions, means, fold)
     found = score(table, spec, "test")
     if val is not None:
-        found |= score(predictions_table(prepared, val, means), spec, "val")
+        found |= score(predictions_table(prepared, val, means, fold), spec, "val")
     found |= {
         "count/test/workouts": table["unit_id"].nunique(),
         "count/test/athletes": table["user_id"].nunique(),
@@ -126,13 +127,13 @@ def write_results(
     packed = io.BytesIO()
     table.to_parquet(packed, index=False)
     write_bytes(run.file(PREDICTIONS), packed.getvalue())
+    write_json(run.file(METRICS), found)
     folder = run.file(PLOTS)
     plots.save(plots.workouts_page(table, spec, name), folder / "workouts.png")
     plots.save(plots.error_by_minute(table, spec, name), folder / "error_by_minute.png")
     if run.file(CURVE).exists():
         curve = pd.read_csv(run.file(CURVE))
         plots.save(plots.learning_curve(curve, spec, name), folder / "learning_curve.png")
-    write_json(run.file(METRICS), found)
     return found
 
 

@@ -10,9 +10,8 @@ BATCH = 1024
 
 
 def windows(athletes: int, workouts: int) -> Any:
-    from tests.data.workouts.made import protocol, table
-
     from fitexp.data.workouts.protocol import arrays_of
+    from tests.data.workouts.made import protocol, table
 
     made = protocol(regime="short", stride=1, batch_size=BATCH)
     return arrays_of(made, table(athletes=athletes, workouts=workouts, minutes=30.0))

@@ -19,9 +19,7 @@ def test_describe_counts_by_hand(target: str) -> None:
     amount = steps / 360 if target == "heart_rate" else steps * 0.05
     assert float(rows["all"][2]) == pytest.approx(amount, abs=0.06)
     observed = prepared.arrays["observed"]
-    assert float(rows["all"][5]) == pytest.approx(
-        prepared.arrays["y"][observed].mean(), abs=0.06
-    )
+    assert float(rows["all"][5]) == pytest.approx(prepared.arrays["y"][observed].mean(), abs=0.06)
     assert "18  workouts read" in counts(prepared)
 
 

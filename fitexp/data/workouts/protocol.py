@@ -6,6 +6,7 @@ recommendation", WWW 2019; departures are said at the keys below.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -62,12 +63,15 @@ class Workouts:
     time (s) or distance (m). inputs: series of SERIES from which the target cannot be read.
     steps: T; stride: between training and validation windows of the short regime.
     max_steps: kept of a workout. horizons: steps ahead scored in the short regime.
+    max_target_gap_s: the target is linear between samples at most this far apart, so a step may
+    know of a sample that much later; elsewhere it was not measured and is not scored.
     split: "time" per athlete, "user" (fold `fold` of `folds` unseen), "random".
     history: context is the athlete's previous workout whatever its part, the last one in
     training, or none. With a history, an athlete's first workout serves only as context.
     start_value: y_0 of a whole workout is the athlete's mean first training value (a new
-    athlete: the population's) or the measured first value. input_factor: inputs are z-scores
-    times this; statistics come from training rows only (the authors' programs used all data).
+    athlete: the population's) or the first measured value, which is then not scored.
+    input_factor: inputs are z-scores times this; statistics come from training rows only (the
+    authors' programs used all data).
     """
 
     path: str | None
@@ -82,6 +86,7 @@ class Workouts:
     max_steps: int | None
     horizons: Sequence[int]
     max_gap_s: float
+    max_target_gap_s: float
     min_piece_steps: int
     min_workouts: int
     split: str
@@ -115,13 +120,27 @@ class Workouts:
                 )
         if not self.inputs:
             raise InputError("data.inputs is empty: name at least one series")
-        for key in ("step", "steps", "stride", "min_piece_steps", "min_workouts", "batch_size"):
-            if getattr(self, key) <= 0:
-                raise InputError(f"data.{key}={getattr(self, key)}: must be above 0")
-        if self.max_steps is not None and self.max_steps < self.steps and self.regime == "short":
-            raise InputError(f"data.max_steps={self.max_steps}: below data.steps={self.steps}")
-        if not self.horizons or min(self.horizons) < 1:
-            raise InputError("data.horizons: whole numbers of steps ahead, 1 or more")
+        if len(set(self.inputs)) < len(self.inputs):
+            raise InputError(f"data.inputs={list(self.inputs)}: a series is named twice")
+        for key in ("step", "max_gap_s", "max_target_gap_s", "input_factor"):
+            if not (_is_number(getattr(self, key)) and getattr(self, key) > 0):
+                raise InputError(f"data.{key}={getattr(self, key)}: it takes a number above 0")
+        counts = ["steps", "stride", "min_piece_steps", "min_workouts", "batch_size"]
+        for key in counts if self.max_steps is None else [*counts, "max_steps"]:
+            if not (isinstance(getattr(self, key), int) and getattr(self, key) > 0):
+                raise InputError(f"data.{key}={getattr(self, key)}: it takes a whole number, 1 up")
+        for key in ("folds", "fold", "split_seed"):
+            if not (isinstance(getattr(self, key), int) and getattr(self, key) >= 0):
+                raise InputError(f"data.{key}={getattr(self, key)}: it takes a whole number, 0 up")
+        if self.max_steps is not None and self.max_steps <= self.steps and self.regime == "short":
+            raise InputError(
+                f"data.max_steps={self.max_steps}: must be above data.steps={self.steps}"
+            )
+        whole = all(isinstance(h, int) and h >= 1 for h in self.horizons)
+        if not whole or 1 not in self.horizons:
+            raise InputError(
+                f"data.horizons={list(self.horizons)}: whole numbers of steps ahead, 1 among them"
+            )
         if len(self.fractions) != 3 or abs(sum(self.fractions) - 1) > 1e-6:
             raise InputError("data.fractions: three shares (train, val, test) that add up to 1")
 
@@ -135,13 +154,13 @@ class Workouts:
         fields = asdict(self)
         fields.pop("batch_size")
         path = fields.pop("path")
-        fields["source"] = {k: v for k, v in self.source.items() if k != "path"}
         given = None if spec is None else spec.to_dict()
-        key = digest(fields, fingerprint(path), given, code_version())
+        reader = inspect.getsourcefile(targets.locate(self.source[targets.TARGET], allow))
+        key = digest(fields, fingerprint(path), fingerprint(reader), given, code_version())
         return cached(key, lambda: self._make(spec, allow))
 
     def _make(self, spec: Spec | None, allow: Sequence[str] | None) -> Prepared:
-        table = targets.build(self.source, allow=allow)
+        table = targets.build(self.source, allow=allow, path=self.path)
         if not isinstance(table, WorkoutTable):
             raise InputError(
                 f"data.source: {self.source.get('_target_')} gives {type(table).__name__}, "
@@ -150,21 +169,28 @@ class Workouts:
         return arrays_of(self, table, spec)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def arrays_of(protocol: Workouts, table: WorkoutTable, given: Spec | None = None) -> Prepared:
     """The protocol applied to a table; the arrays are those of `WorkoutsData` and `Layout`."""
     rejected = Counter(table.rejected)
     counts: dict[str, int] = {"workouts read": len(table.sessions)}
     counts["athletes read"] = int(table.sessions["athlete"].nunique())
     kept, steps = _resample(protocol, table, rejected)
+    kept, steps = _once(table, kept, steps, rejected)
     kept, steps = _enough(protocol, table, kept, steps, rejected)
     sessions = table.sessions.iloc[kept].reset_index(drop=True)
     _, user = np.unique(sessions["athlete"].to_numpy(dtype=str), return_inverse=True)
-    order = _chronological(sessions["start"].to_numpy(dtype=float))
-    unknown_start = int(np.isnan(sessions["start"].to_numpy(dtype=float)).sum())
+    begun = sessions["start"].to_numpy(dtype=float)
+    order = _chronological(user, begun)
+    unknown_start = int(np.isnan(begun).sum())
     if unknown_start:
         counts["workouts without a start time (kept in the table's order)"] = unknown_start
     part = _parts(protocol, user, order)
     layout = _flat(protocol, steps)
+    ended = begun + np.array([s.values["total_time"][0] for s in steps])
     train_rows = (part == splits.TRAIN)[layout.workout]
 
     vocabularies = (
@@ -175,12 +201,14 @@ def arrays_of(protocol: Workouts, table: WorkoutTable, given: Spec | None = None
         if given is None
         else dict(given.attributes)
     )
-    days = _days_since(user, order, sessions["start"].to_numpy(dtype=float))
+    days = _days_since(user, order, begun)
     scaling = (
         _fit_scaling(protocol, layout, train_rows, days[part == splits.TRAIN])
         if given is None
         else dict(given.scaling)
     )
+    if given is None:
+        _check_recorded(protocol, layout, train_rows)
     start_by_user = (
         _start_values(layout, sessions["athlete"].to_numpy(dtype=str), part)
         if given is None
@@ -189,15 +217,17 @@ def arrays_of(protocol: Workouts, table: WorkoutTable, given: Spec | None = None
     start = np.array(
         [start_by_user.get(a, start_by_user[UNKNOWN]) for a in sessions["athlete"]], dtype=float
     )
-    previous = _previous(protocol, user, order, part)
+    previous = _previous(protocol, user, order, part, begun, ended)
+    observed = np.isfinite(layout.y)
     if protocol.start_value == "measured":
-        first_value = layout.y[layout.offset[:-1]]
-        start = np.where(np.isfinite(first_value), first_value, start)
+        for w in range(len(sessions)):
+            first = layout.steps_of(w).start + int(np.argmax(observed[layout.steps_of(w)]))
+            start[w], observed[first] = layout.y[first], False
 
     arrays: dict[str, NDArray[Any]] = {
         "x": _scaled_inputs(protocol, layout, scaling),
         "y": _filled_target(layout, start),
-        "observed": np.isfinite(layout.y),
+        "observed": observed,
         "elapsed_s": layout.elapsed_s.astype(np.float32),
         "piece_end": layout.piece_end,
         "offset": layout.offset,
@@ -224,9 +254,11 @@ def arrays_of(protocol: Workouts, table: WorkoutTable, given: Spec | None = None
         counts[f"{name} workouts"] = int((part == number).sum())
         counts[f"{name} athletes"] = len(np.unique(user[part == number]))
         counts[f"{name} windows"] = len(windows[name])
-        counts[f"{name} measured steps"] = int(
-            np.isfinite(layout.y)[(part == number)[layout.workout]].sum()
-        )
+        counts[f"{name} measured steps"] = int(observed[(part == number)[layout.workout]].sum())
+    for name in protocol.inputs:
+        absent = int(np.isnan(layout.values[name]).sum())
+        if absent:
+            counts[f"steps without {name} (filled)"] = absent
     counts["context-only workouts"] = int((part == splits.OUT).sum())
     spec = _spec(protocol, table, vocabularies, scaling, start_by_user)
     report = {
@@ -292,19 +324,44 @@ def _resample(
             grid=protocol.grid,
             step=protocol.step,
             max_gap_s=protocol.max_gap_s,
+            max_target_gap_s=protocol.max_target_gap_s,
             min_piece_steps=protocol.min_piece_steps,
         )
         if dropped:
             rejected[f"pieces under {protocol.min_piece_steps} steps"] += dropped
-        if steps is None:
+        if steps is None and protocol.grid == "distance" and not _moved(columns, a, b):
+            rejected["workouts without distance or speed"] += 1
+        elif steps is None:
             rejected[f"workouts without a piece of {protocol.min_piece_steps} steps"] += 1
-        elif not np.isfinite(steps.values[protocol.target][: protocol.max_steps]).any():
-            rejected[f"workouts without any {protocol.target}"] += 1
+        elif np.isfinite(steps.values[protocol.target][: protocol.max_steps]).sum() < 2:
+            rejected[f"workouts without a measured {protocol.target}"] += 1
         else:
             kept.append(number)
             found.append(steps)
     _progress(total, total)
     return kept, found
+
+
+def _moved(columns: Mapping[str, Float], a: int, b: int) -> bool:
+    return any(np.isfinite(columns[name][a:b]).any() for name in ("distance_km", "speed_km_h"))
+
+
+def _once(
+    table: WorkoutTable, kept: list[int], steps: list[Steps], rejected: Counter[str]
+) -> tuple[list[int], list[Steps]]:
+    """Without a second recording of one athlete that starts at the same second."""
+    seen: set[tuple[str, float]] = set()
+    chosen = []
+    starts = table.sessions["start"].to_numpy(dtype=float)
+    athletes = table.sessions["athlete"].to_numpy(dtype=str)
+    for place, number in enumerate(kept):
+        key = (str(athletes[number]), float(starts[number]))
+        if np.isnan(starts[number]) or key not in seen:
+            chosen.append(place)
+        seen.add(key)
+    if len(chosen) < len(kept):
+        rejected["workouts that start with another of the athlete"] += len(kept) - len(chosen)
+    return [kept[i] for i in chosen], [steps[i] for i in chosen]
 
 
 def _enough(
@@ -342,9 +399,12 @@ def _progress(done: int, total: int) -> None:
     sys.stderr.flush()
 
 
-def _chronological(start: Float) -> Int:
-    """Rank in time; a workout without a start stays behind the one before it in the table."""
-    return np.argsort(np.argsort(forward_fill(start, -np.inf), kind="stable"))
+def _chronological(user: Int, start: Float) -> Int:
+    """Rank in time; without a start: behind the athlete's workout that the table lists before."""
+    filled = start.copy()
+    for u in np.unique(user):
+        filled[user == u] = forward_fill(start[user == u], -np.inf)
+    return np.argsort(np.argsort(filled, kind="stable"))
 
 
 def _parts(protocol: Workouts, user: Int, order: Int) -> splits.Part:
@@ -372,19 +432,28 @@ def _parts(protocol: Workouts, user: Int, order: Int) -> splits.Part:
     return part
 
 
-def _previous(protocol: Workouts, user: Int, order: Int, part: splits.Part) -> Int:
-    """The workout that gives each workout's context, -1 for none."""
+def _previous(
+    protocol: Workouts, user: Int, order: Int, part: splits.Part, begun: Float, ended: Float
+) -> Int:
+    """The workout that gives each workout's context, -1 for none: the last that had ended before.
+
+    train_prior: of the athlete's training workouts and the first one before them; none for an
+    athlete without training workouts.
+    """
     previous = np.full(len(user), -1, dtype=np.int64)
     if protocol.history == "none":
         return previous
     for u in np.unique(user):
         rows = np.flatnonzero(user == u)
         rows = rows[np.argsort(order[rows])]
-        last = -1
+        earlier: list[int] = []
+        trained = bool((part[rows] == splits.TRAIN).any())
         for row in rows.tolist():
-            previous[row] = last
-            if protocol.history == "previous" or part[row] in (splits.TRAIN, splits.OUT):
-                last = row
+            over = [w for w in earlier[-5:] if not ended[w] > begun[row]]
+            previous[row] = over[-1] if over else -1
+            known = trained and part[row] in (splits.TRAIN, splits.OUT)
+            if protocol.history == "previous" or known:
+                earlier.append(row)
     return previous
 
 
@@ -415,7 +484,10 @@ def _flat(protocol: Workouts, steps: Sequence[Steps]) -> Layout:
 
 
 def _filled_input(name: str, values: Float, layout: Layout) -> Float:
-    """Missing speed is 0 (standing); a missing altitude keeps the workout's last one."""
+    """Missing speed is 0 (standing); a missing altitude keeps the workout's last one.
+
+    Departure: no mask tells a network that a speed was missing; `report` counts such steps.
+    """
     if name in ("derived_speed", "speed"):
         return np.nan_to_num(values)
     if name != "altitude":
@@ -437,6 +509,13 @@ def _scaled_inputs(
         for n in protocol.inputs
     ]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _check_recorded(protocol: Workouts, layout: Layout, rows: NDArray[np.bool_]) -> None:
+    """Raise InputError for an input that no training workout has."""
+    for name in protocol.inputs:
+        if not np.isfinite(layout.values[name][rows]).any():
+            raise InputError(f"data.inputs: no training workout has any {name}; leave it out")
 
 
 def _fit_scaling(
@@ -467,7 +546,7 @@ def _start_values(layout: Layout, athlete: NDArray[np.str_], part: splits.Part) 
         y = layout.y[layout.steps_of(int(w))]
         first.setdefault(str(athlete[w]), []).append(float(y[np.isfinite(y)][0]))
     means = {name: float(np.mean(values)) for name, values in sorted(first.items())}
-    return {UNKNOWN: float(np.mean(list(means.values()))) if means else 0.0, **means}
+    return {**means, UNKNOWN: float(np.mean(list(means.values()))) if means else 0.0}
 
 
 def _attributes(sessions: Any) -> dict[str, NDArray[np.str_]]:
@@ -534,7 +613,7 @@ def _spec(
     }[protocol.split]
     history = {
         "previous": "previous workout, whatever its part",
-        "train_prior": "last training workout before it",
+        "train_prior": "last workout of the training part before it",
         "none": "none",
     }[protocol.history]
     horizons = (
@@ -542,11 +621,16 @@ def _spec(
         if protocol.regime == "short"
         else {}
     )
-    start = {"user_mean": "athlete's mean first training value", "measured": "MEASURED"}
+    start = {
+        "user_mean": "athlete's mean first training value",
+        "measured": "MEASURED: the workout's first value, not scored",
+    }
+    told = protocol.target == "derived_speed" and "total_time" in protocol.inputs
+    leaked_mean = " (total_time tells the workout's mean speed)" if told else ""
     words = {
         "data": ("SIMULATED " if table.simulated else "") + table.name,
         "target": f"{protocol.target} ({TARGETS[protocol.target].replace('_', '/')})",
-        "inputs": ", ".join(protocol.inputs),
+        "inputs": ", ".join(protocol.inputs) + leaked_mean,
         "regime": (
             f"whole workout, blocks of {protocol.steps} steps of {protocol.step:g} {unit}"
             if protocol.regime == "whole"
@@ -556,7 +640,7 @@ def _spec(
         "steps kept": "all" if protocol.max_steps is None else f"first {protocol.max_steps}",
         "split": split,
         "history": history,
-        "scaling": f"inputs z-score x {protocol.input_factor:g}, from training rows",
+        "scaling": f"inputs z-score x {scaling[protocol.inputs[0]].factor:g}, from training rows",
         "scoring": "errors pooled over measured steps",
     }
     if protocol.regime == "whole":

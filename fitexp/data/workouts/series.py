@@ -77,7 +77,13 @@ def clean(samples: Samples) -> Samples:
 
 
 def to_steps(
-    samples: Samples, *, grid: str, step: float, max_gap_s: float, min_piece_steps: int
+    samples: Samples,
+    *,
+    grid: str,
+    step: float,
+    max_gap_s: float,
+    max_target_gap_s: float,
+    min_piece_steps: int,
 ) -> tuple[Steps | None, int]:
     """Resample a workout: grid "time" (`step` in s) or "distance" (`step` in m).
 
@@ -85,7 +91,8 @@ def to_steps(
     `min_piece_steps` steps are dropped (their number is the second result), the others are joined
     and keep their true elapsed time. A time grid starts at a piece's first sample; a distance
     grid at its first metre, and its step k is the time at which k * step metres were covered.
-    Values between samples are linear; a hole of over `max_gap_s` in one series stays missing.
+    Values between samples are linear; a hole of over `max_gap_s` in one series stays missing, in
+    heart rate one of over `max_target_gap_s`: a step must not know of much later samples.
     derived_speed of step k is 3.6 * (distance k - distance k-1) / (time k - time k-1); it falls
     back on the recorded speed where there is no distance, and is missing where a device error
     (see MAX_SPEED_M_S) would be needed to explain it. Returns None if no piece is left.
@@ -131,7 +138,7 @@ def to_steps(
         grade = np.where(run_m > 1.0, rise / run_m, 0.0)
     elapsed = at - samples.time_s[0]
     values = {
-        "heart_rate": sampled(samples.heart_rate_bpm),
+        "heart_rate": interpolate(at, samples.time_s, samples.heart_rate_bpm, max_target_gap_s),
         "derived_speed": derived,
         "speed": recorded,
         "altitude": altitude,

@@ -58,11 +58,12 @@ REQUIRED_SAMPLE = ("session", "time_s", "heart_rate_bpm")
 def read_workout_table(*, path: str | None) -> WorkoutTable:
     """Read a folder with `sessions.csv|.parquet` and sample tables `samples*.csv|.parquet`.
 
-    sessions: session_id, athlete_id, sport; optional gender, start_utc (date and time in UTC).
+    sessions: session_id, athlete_id, sport; optional gender, start_utc (date and time in UTC, or
+    unix s).
     samples: session_id, t_s (s from the start), heart_rate (bpm); optional speed_mps (m/s) or
     speed_km_h, altitude_m, distance_m or distance_km (cumulative). Empty fields are missing.
-    Heart rates outside 30..230 bpm become missing; samples without a time, out of order or of a
-    session that is not listed are left out. All of that is counted in `rejected`.
+    Heart rates outside 30..230 bpm become missing; samples without a time, with another's time or
+    of a session that is not listed are left out. All of that is counted in `rejected`.
     Raises InputError that names file, line or column, and what to do.
     """
     if path is None:
@@ -78,12 +79,11 @@ def read_workout_table(*, path: str | None) -> WorkoutTable:
     number = {name: row for row, name in enumerate(sessions["workout"])}
     parts = [_read_samples(file, number, rejected) for file in files]
     samples = pd.concat(parts, ignore_index=True)
-    samples = samples.sort_values("session", kind="stable", ignore_index=True)
-    same = samples["session"].diff() == 0
-    backwards = same & (samples["time_s"] <= samples.groupby("session")["time_s"].cummax().shift())
-    if backwards.any():
-        rejected["samples out of order in time"] += int(backwards.sum())
-        samples = samples[~backwards].reset_index(drop=True)
+    samples = samples.sort_values(["session", "time_s"], kind="stable", ignore_index=True)
+    again = samples.duplicated(["session", "time_s"])
+    if again.any():
+        rejected["samples at a time that another has"] += int(again.sum())
+        samples = samples[~again].reset_index(drop=True)
     low, high = HEART_RATE_BPM
     heart_rate = samples["heart_rate_bpm"]
     wrong = (heart_rate < low) | (heart_rate > high)
@@ -162,7 +162,8 @@ def _read_sessions(folder: Path) -> pd.DataFrame:
     if not len(sessions):
         raise InputError(f"{file}: no session in it, only a header")
     for name in ("workout", "athlete"):
-        empty = np.flatnonzero((sessions[name] == "unknown").to_numpy())
+        given = _column(frame, file, SESSION_COLUMNS[name], required=True)
+        empty = np.flatnonzero(frame[given].isna().to_numpy())
         if len(empty):
             raise InputError(f"{file}, line {empty[0] + 2}, {SESSION_COLUMNS[name][0]}: empty")
     again = np.flatnonzero(sessions["workout"].duplicated().to_numpy())
@@ -179,6 +180,9 @@ def _starts(frame: pd.DataFrame, file: Path, column: str | None) -> pd.Series[fl
     values = frame[column]
     if pd.api.types.is_numeric_dtype(values):
         return values.astype("float64")
+    numbers = pd.to_numeric(values, errors="coerce")
+    if numbers.notna().equals(values.notna()):
+        return numbers.astype("float64")
     times = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
     wrong = np.flatnonzero((times.isna() & values.notna()).to_numpy())
     if len(wrong):

@@ -10,11 +10,11 @@ import pandas as pd
 import yaml
 from omegaconf import OmegaConf
 
+from fitexp.compose import strip
 from fitexp.data.workouts.protocol import Workouts
 from fitexp.data.workouts.table import WorkoutTable
 
 CONF = Path(__file__).parents[3] / "conf"
-HELPERS = ("_target_", "for_target", "for_regime", "batch_for")
 
 
 def protocol(**changed: Any) -> Workouts:
@@ -24,7 +24,7 @@ def protocol(**changed: Any) -> Workouts:
     base["source"] = {"_target_": "fitexp.data.workouts.table.read_workout_table"}
     merged = OmegaConf.merge(base, changed)
     fields: dict[str, Any] = OmegaConf.to_container(merged, resolve=True)  # type: ignore[assignment]
-    return Workouts(**{k: v for k, v in fields.items() if k not in HELPERS})
+    return Workouts(**{k: v for k, v in strip(fields).items() if k != "_target_"})
 
 
 def table(
@@ -69,3 +69,15 @@ def table(
         name="made",
         rejected={},
     )
+
+
+def write_table(made: WorkoutTable, folder: Path) -> Path:
+    """As the files that `read_workout_table` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {"workout": "session_id", "athlete": "athlete_id", "start": "start_utc"}
+    made.sessions.rename(columns=names).to_csv(folder / "sessions.csv", index=False)
+    ids = made.sessions["workout"].to_numpy()[made.samples["session"]]
+    names = {"time_s": "t_s", "heart_rate_bpm": "heart_rate"}
+    samples = made.samples.drop(columns="session").rename(columns=names).assign(session_id=ids)
+    samples.to_parquet(folder / "samples.parquet")
+    return folder

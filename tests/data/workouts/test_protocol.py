@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fitexp.data import splits
@@ -12,7 +13,7 @@ from fitexp.data.workouts.protocol import LEAKS, Workouts, arrays_of
 from fitexp.data.workouts.table import WorkoutTable, read_workout_table
 from fitexp.errors import InputError
 
-from .made import protocol, table
+from .made import protocol, table, write_table
 
 MADE = table()
 
@@ -194,8 +195,13 @@ def test_nothing_left_names_the_key() -> None:
         ("inputs", ["altitud"], "no series 'altitud'"),
         ("inputs", [], "is empty"),
         ("fractions", [0.5, 0.5, 0.5], "add up to 1"),
-        ("horizons", [0], "1 or more"),
-        ("steps", 0, "above 0"),
+        ("horizons", [6, 30], "1 among them"),
+        ("max_steps", -5, "1 up"),
+        ("max_gap_s", None, "a number above 0"),
+        ("input_factor", 0, "a number above 0"),
+        ("inputs", ["altitude", "altitude"], "named twice"),
+        ("split_seed", -1, "0 up"),
+        ("steps", 0, "1 up"),
     ],
 )
 def test_bad_values_are_named(key: str, value: Any, message: str) -> None:
@@ -224,3 +230,87 @@ def test_real_workouts_give_the_protocol_files_counts(real_data: Path) -> None:
     assert len(prepared.arrays["workout_id"]) == 164
     assert len(prepared.arrays["y"]) == 39_258
     assert prepared.report["rejected"]["workouts without a piece of 30 steps"] == 1
+
+
+def test_later_heart_rates_do_not_reach_measured_steps() -> None:
+    """A hole is not bridged from its far side: steps before it stay, steps in it are missing."""
+    samples = MADE.samples
+    hole = (samples["time_s"] > 200) & (samples["time_s"] < 255)
+    samples = samples.copy()
+    samples.loc[hole, "heart_rate_bpm"] = np.nan
+    holed = dataclasses.replace(MADE, samples=samples)
+    later = (samples["time_s"] >= 255).to_numpy()
+    shifted = changed_samples(holed, later, heart_rate_bpm=40.0)
+    one, other = (arrays_of(protocol(regime="short"), t).arrays for t in (holed, shifted))
+    early = one["elapsed_s"] < 250
+    np.testing.assert_array_equal(one["y"][early], other["y"][early])
+    inside = (one["elapsed_s"] > 206) & (one["elapsed_s"] < 250)
+    assert not one["observed"][inside].any()
+    assert one["observed"][one["elapsed_s"] < 190].all()
+
+
+def test_unknown_starts_do_not_mix_athletes() -> None:
+    """An athlete's first row without a start stays his first, whatever the row above is."""
+    sessions = MADE.sessions.copy()
+    sessions.loc[sessions["athlete"] == "athlete0", "start"] += 3.2e7
+    first = sessions.index[sessions["athlete"] == "athlete1"][0]
+    sessions.loc[first, "start"] = np.nan
+    arrays = arrays_of(protocol(), dataclasses.replace(MADE, sessions=sessions)).arrays
+    mine = arrays["user_id"] == "athlete1"
+    assert arrays["part"][mine].tolist() == [splits.OUT, 0, 0, 0, 0, 0, splits.VAL, splits.TEST]
+
+
+def test_a_second_recording_of_a_workout_is_no_context() -> None:
+    sessions, samples = MADE.sessions, MADE.samples
+    last = len(sessions) - 1
+    for shift, left in ((0.0, 0), (7.0, 1)):  # the same second; another device, 7 s later
+        twin = sessions.iloc[[last]].assign(
+            workout="twin", start=sessions["start"].iloc[-1] + shift
+        )
+        copy = samples[samples["session"] == last].assign(session=np.int32(last + 1))
+        made = dataclasses.replace(
+            MADE,
+            sessions=pd.concat([sessions, twin], ignore_index=True),
+            samples=pd.concat([samples, copy], ignore_index=True),
+        )
+        prepared = arrays_of(protocol(), made)
+        ids = prepared.arrays["workout_id"].tolist()
+        assert ids.count("twin") == left
+        for workout in ("twin", sessions["workout"].iloc[-1])[1 - left :]:
+            previous = prepared.arrays["previous"][ids.index(workout)]
+            assert ids[previous] == sessions["workout"].iloc[-2]
+        said = "workouts that start with another of the athlete"
+        assert prepared.report["rejected"].get(said, 0) == 1 - left
+
+
+def test_a_measured_start_value_is_not_scored() -> None:
+    arrays = arrays_of(protocol(start_value="measured"), MADE).arrays
+    first = arrays["offset"][:-1]
+    assert not arrays["observed"][first].any()
+    np.testing.assert_array_equal(arrays["start"], arrays["y"][first])
+    usual = arrays_of(protocol(), MADE).arrays["observed"]
+    assert usual.sum() - arrays["observed"].sum() == len(first)
+
+
+def test_an_athlete_called_unknown_does_not_stand_for_all() -> None:
+    sessions = MADE.sessions.replace({"athlete": {"athlete0": "unknown"}})
+    prepared = arrays_of(protocol(), dataclasses.replace(MADE, sessions=sessions))
+    people = [v for k, v in prepared.spec.start_by_user.items() if k != "unknown"]
+    assert len(people) == 3
+    assert prepared.spec.start_by_user["unknown"] == pytest.approx(np.mean(people), rel=0.1)
+
+
+def test_an_input_that_nobody_recorded_is_refused() -> None:
+    samples = MADE.samples.assign(altitude_m=np.float32(np.nan))
+    with pytest.raises(InputError, match="no training workout has any altitude"):
+        arrays_of(protocol(), dataclasses.replace(MADE, samples=samples))
+
+
+def test_the_folder_that_is_named_is_the_folder_that_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FITEXP_CACHE", str(tmp_path / "cache"))
+    for name, made in (("a", MADE), ("b", table(seed=5))):
+        write_table(made, tmp_path / name)
+    hashes = [protocol(path=str(tmp_path / name)).prepare().report["data_hash"] for name in "aba"]
+    assert hashes[0] == hashes[2] != hashes[1]

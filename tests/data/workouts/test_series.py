@@ -21,7 +21,9 @@ def ride(time: np.ndarray, speed_km_h: float | np.ndarray = 18.0, **changed: obj
 
 
 def steps_of(samples: Samples, grid: str = "time", step: float = 10.0, least: int = 2):
-    return to_steps(samples, grid=grid, step=step, max_gap_s=60.0, min_piece_steps=least)
+    return to_steps(
+        samples, grid=grid, step=step, max_gap_s=60.0, max_target_gap_s=10.0, min_piece_steps=least
+    )
 
 
 def test_time_grid_of_a_steady_ride() -> None:

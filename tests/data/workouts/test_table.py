@@ -49,12 +49,12 @@ def test_what_is_left_out_is_counted(folder: Path) -> None:
         "session_id,t_s,heart_rate\n1,0,100\n1,5,300\n1,4,100\n1,5,100\n1,,100\n9,0,100\n1,6,99\n"
     )
     table = read_workout_table(path=str(folder))
-    assert table.samples["time_s"].tolist() == [0, 5, 6]
-    assert table.samples["heart_rate_bpm"].isna().tolist() == [False, True, False]
+    assert table.samples["time_s"].tolist() == [0, 4, 5, 6]
+    assert table.samples["heart_rate_bpm"].isna().tolist() == [False, False, True, False]
     assert table.rejected == {
         "samples of sessions that are not listed": 1,
         "samples without a time": 1,
-        "samples out of order in time": 2,
+        "samples at a time that another has": 1,
         "heart rates outside 30..230 bpm": 1,
     }
 
@@ -112,3 +112,22 @@ def test_damaged_bytes_never_give_a_traceback(folder: Path, junk: bytes, file: s
     except InputError:
         return
     assert (table.samples.groupby("session")["time_s"].diff().dropna() > 0).all()
+
+
+def test_samples_in_several_files_join_in_time(folder: Path) -> None:
+    (folder / "samples.csv").unlink()
+    header = "session_id,t_s,heart_rate\n"
+    (folder / "samples10.csv").write_text(header + "1,20,102\n1,30,103\n")
+    (folder / "samples2.csv").write_text(header + "1,0,100\n1,10,101\n")
+    table = read_workout_table(path=str(folder))
+    assert table.samples["heart_rate_bpm"].tolist() == [100, 101, 102, 103]
+    assert table.rejected == {}
+
+
+def test_starts_may_be_unix_seconds(folder: Path) -> None:
+    (folder / "sessions.csv").write_text(
+        "session_id,athlete_id,sport,start\n1,ann,run,1600000000\n2,unknown,run,\n"
+    )
+    table = read_workout_table(path=str(folder))
+    assert table.sessions["start"].iloc[0] == 1.6e9
+    assert table.sessions["athlete"].tolist() == ["ann", "unknown"]
