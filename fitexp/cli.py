@@ -8,7 +8,9 @@ import math
 import os
 import shlex
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from fitexp.run import Run
 
 OUTPUTS = "outputs"  # run folders lie in it, under the folder where the command was typed
+WIDTH = 100  # columns of every table
 MISTAKE, CRASH, INTERRUPT, PIPE = 2, 1, 130, 141
 
 USAGE = """\
@@ -85,6 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    before = None
+    if (
+        threading.current_thread() is threading.main_thread()
+    ):  # SIGTERM as Ctrl-C: nothing half done
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = _command(words)
         sys.stdout.flush()
@@ -96,6 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return PIPE
     except KeyboardInterrupt:
         return INTERRUPT
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _say(error: Exception) -> int:
@@ -210,6 +221,9 @@ def _train(job: Job, fresh: bool = False) -> None:
     from fitexp.run import Run, new_folder, provenance, stamped_folder, sweep_name
 
     _check_vacant(job.folder)
+    parent = job.folder.parent if job.folder else job.sweep or Path(OUTPUTS)
+    if parent.exists() and not parent.is_dir():
+        raise InputError(f"{parent} is a file: run folders lie in a folder of that name")
     compose.check(job.config, job.known)
     prepared = _prepare(job)
     rejected = (prepared.report.get("rejected") or {}).items()
@@ -222,15 +236,14 @@ def _train(job: Job, fresh: bool = False) -> None:
         command=shlex.join(["fitexp", *sys.argv[1:]]),
         choices=job.choices,
     )
-    parent = job.folder.parent if job.folder else job.sweep or Path(OUTPUTS)
     missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     if job.folder is not None:
         path, existed = job.folder, job.folder.exists()
     elif job.sweep is not None:
         name = sweep_name(_name_parts(job), fields["identity"])
-        known = Run(parent / name)
-        if known.path.exists() and not fresh:
-            _go_on(known, fields)
+        known = sorted(parent.glob(f"*_{name[-8:]}"))  # the identity, however it was typed
+        if known and not fresh:
+            _go_on(Run(known[0]), fields)
             return
         path, existed = new_folder(parent, name), False
     else:
@@ -311,15 +324,15 @@ def _check_vacant(folder: Path | None) -> None:
 
 
 def _name_parts(job: Job) -> list[str]:
-    """What a multirun's folder is called after: choice of the model, other overrides."""
-    parts = [job.choices.get("model", "run")]
+    """What a multirun's folder is called after: model, then what is swept, then the rest."""
+    swept: list[str] = []
+    fixed: list[str] = []
     for override in job.overrides:
         key, _, value = override.lstrip("+").partition("=")
-        if key in job.choices:
-            parts += [value] if key != "model" else []
-        else:
-            parts.append(override)
-    return parts
+        if key != "model":
+            part = value if key in job.choices else override
+            (swept if key in job.swept else fixed).append(part)
+    return [job.choices.get("model", "run"), *swept, *fixed]
 
 
 def _prepare(job: Job) -> Prepared:
@@ -429,9 +442,9 @@ def _row(run: Run) -> dict[str, Any]:
 
 
 def _ls_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    lines: list[tuple[str, ...]] = [
-        ("run", "status", "model", "data", "regime", "seed", "time", "test mae")
-    ]
+    """At most 100 columns: a run's name that leaves too little room gets a line of its own."""
+    header = ("run", "status", "model", "data", "regime", "seed", "time", "test mae")
+    lines: list[tuple[str, ...]] = [header]
     for row in rows:
         error = next((n for n in row["metrics"] if n.startswith("test/mae_")), "")
         value = row["metrics"].get(error)
@@ -444,11 +457,17 @@ def _ls_table(rows: Sequence[Mapping[str, Any]]) -> str:
                 "-" if value is None else f"{value:.2f} {unit}",
             )
         )
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    widths = [max(len(line[column]) for line in lines) for column in range(1, len(header))]
+    room = WIDTH - sum(widths) - 2 * len(widths)
+    room = min(room, max(len(line[0]) for line in lines))
+    out = []
+    for name, *rest in lines:
+        figures = "  ".join(word.ljust(width) for word, width in zip(rest, widths, strict=True))
+        if len(name) > room:
+            out.append(name)
+            name = ""
+        out.append(f"{name.ljust(room)}  {figures}".rstrip())
+    return "\n".join(out)
 
 
 def _duration(seconds: object) -> str:

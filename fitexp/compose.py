@@ -50,9 +50,6 @@ INJECTED: Mapping[str, tuple[str, ...]] = {
 }
 TRAINER = "pytorch_lightning.Trainer"
 
-# Values whose type in the YAML files says nothing about the types they may have.
-ANY_TYPE = frozenset({"accelerator.devices"})
-
 # Hydra's options -> number of values they take (None: one or none).
 FLAGS: Mapping[str, int | None] = {
     "--help": 0,
@@ -89,6 +86,7 @@ class Job:
     config: resolved, plain values. known: the primary config as it is without overrides.
     choices: config group -> choice. overrides: of this job, as typed. folder: the run folder the
     user named (hydra.run.dir), else None. sweep: the folder of a multirun's runs, else None.
+    swept: keys and groups that a multirun varies.
     """
 
     config: dict[str, Any]
@@ -97,6 +95,7 @@ class Job:
     overrides: list[str]
     folder: Path | None
     sweep: Path | None
+    swept: frozenset[str] = frozenset()
 
 
 def run(
@@ -107,7 +106,7 @@ def run(
     What a job raises goes to `failed` and the next job follows. Raises InputError for mistakes on
     the command line and in configs.
     """
-    args = parse(argv)
+    args = parse([_quoted_path(word) for word in argv])
     with _hydra(args) as (hydra, run_hydra):
         composer = Composer(hydra, args.config_name or CONFIG_NAME)
         try:
@@ -121,21 +120,35 @@ def run(
                 sys.stdout.write(printed.getvalue())
                 return
             known = strip(composer.plain(composer.compose([])))
+            varied = [o for o in composer.parse(args.overrides) if o.is_sweep_override()]
+            swept = frozenset(str(o.key_or_group) for o in varied)
             with tempfile.TemporaryDirectory(prefix="fitexp-") as scratch:
                 # Hydra makes its output folder before the job begins: not where a run shall lie.
                 place = f"hydra.{'sweep' if multirun else 'run'}.dir='{scratch}'"
                 args.overrides += [place, "hydra.job.chdir=false"]
-                run_hydra(args, _job_runner(settings, multirun, known, composer, task, failed))
+                job = _job_runner(settings, multirun, known, swept, composer, task, failed)
+                run_hydra(args, job)
         except (InputError, BrokenPipeError):
             raise
         except Exception as error:
             raise InputError(composer.explain(error, args.overrides)) from error
 
 
+def _quoted_path(word: str) -> str:
+    """`data.path=~/my rides` as Hydra's grammar wants it: quoted, unless it is or is a sweep."""
+    key, equals, value = word.partition("=")
+    plain = re.fullmatch(r"[\w./:+@%-]*", value, re.ASCII) or value[:1] in "'\"[{$"
+    if not equals or key != "data.path" or plain or "," in value:
+        return word
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}='{escaped}'"
+
+
 def _job_runner(
     settings: DictConfig,
     multirun: bool,
     known: Mapping[str, Any],
+    swept: frozenset[str],
     composer: Composer,
     task: Callable[[Job], None],
     failed: Callable[[Exception], None],
@@ -162,7 +175,7 @@ def _job_runner(
                 folder = None if hydra.sweep.subdir == "." else sweep / hydra.sweep.subdir
             elif settings.run.dir != ".":
                 folder = Path(settings.run.dir)
-            task(Job(config, known, choices, overrides, folder, sweep))
+            task(Job(config, known, choices, overrides, folder, sweep, swept))
         except Exception as error:
             failed(error)
 
@@ -386,7 +399,7 @@ class Composer:
                 else:
                     found = [override.value()]
                 for value in found:
-                    _check_type(key, value, _plain(default))
+                    targets.check_value(key, value, _plain(default))
             if override.is_add() or override.is_force_add():
                 self._check_added(cfg, before, key)
 
@@ -531,8 +544,8 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     assert isinstance(values, dict)
     values.pop("hydra", None)
     data = values.get("data")
-    if isinstance(data, dict) and isinstance(data.get("path"), str):
-        data["path"] = os.path.abspath(os.path.expanduser(data["path"]))
+    if isinstance(data, dict) and data.get("path") is not None:
+        data["path"] = os.path.abspath(os.path.expanduser(str(data["path"])))
     return {str(key): value for key, value in strip(values).items()}
 
 
@@ -557,12 +570,13 @@ def check(config: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         if key not in config:
             raise InputError(f"{key} is missing: fitexp train --cfg job shows what is composed")
         if isinstance(known[key], Mapping) and not isinstance(config[key], Mapping):
-            first = _some_key(known[key])
+            first = targets.some_key(known[key])
             raise InputError(f"{key}={_shown(config[key])}: it takes keys, as {key}.{first}=...")
     for key, least in (("seed", 0), ("num_threads", 1)):
         value = config[key]
-        if not isinstance(value, int) or not least <= value < 2**32:
-            raise InputError(f"{key}={_shown(value)}: it takes a whole number, {least} or more")
+        most = 2**32 - 1 if key == "seed" else 4096
+        if not isinstance(value, int) or not least <= value <= most:
+            raise InputError(f"{key}={_shown(value)}: it takes a whole number, {least} to {most}")
     for key in ("data", "data.source", "loss", "optimizer", "model", "task", "trainer"):
         check_node(config, key)
     for key in set(known) - {*INJECTED, "trainer"}:
@@ -599,40 +613,9 @@ def check_plain(config: Mapping[str, Any], known: Mapping[str, Any], key: str) -
             raise InputError(f"no key '{key}.{name}'{hint or listed}")
 
 
-def _check_type(key: str, value: Any, default: Any) -> None:
-    """Refuse a value whose type cannot stand for that of the YAML files' value."""
-    if default is None or value is None or key in ANY_TYPE:
-        return
-    if isinstance(value, str) and "${" in value:
-        return
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(default, Mapping):
-        fits, wanted = isinstance(value, Mapping), f"keys, as {key}.{_some_key(default)}=..."
-    elif isinstance(default, list):
-        fits, wanted = isinstance(value, list), f"a list, as {key}=[{_some_items(default)}]"
-    elif isinstance(default, bool):
-        fits, wanted = isinstance(value, bool), "true or false"
-    elif isinstance(default, int):
-        fits, wanted = number and isinstance(value, int), f"a whole number, as {key}={default}"
-    elif isinstance(default, float):
-        fits, wanted = number, f"a number, as {key}={default}"
-    else:
-        fits, wanted = number or isinstance(value, str), f"a word, as {key}={default}"
-    if not fits:
-        raise InputError(f"{key}={value}: it takes {wanted}")
-
-
-def _some_key(node: Mapping[Any, Any]) -> str:
-    return str(next((k for k in node if k != targets.TARGET), "KEY"))
-
-
 def _shown(value: Any) -> str:
     """A value as it is written on the command line."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _some_items(items: Sequence[Any]) -> str:
-    return ",".join(str(item) for item in items[:3]) or "..."
 
 
 def _plain(value: Any) -> Any:

@@ -70,6 +70,20 @@ NOT_IDENTITY = frozenset(
     }
 )
 
+CONFIG_KEYS = (
+    "accelerator",
+    "checkpoint",
+    "data",
+    "early_stopping",
+    "loss",
+    "model",
+    "num_threads",
+    "optimizer",
+    "seed",
+    "task",
+    "trainer",
+)
+
 PACKAGES = (
     "torch",
     "pytorch-lightning",
@@ -175,7 +189,10 @@ class Run:
             raise InputError(f"{self.path} is not a run folder: it has no {MANIFEST}")
         if self.manifest.get("status") not in STATUSES:
             raise self._damaged(MANIFEST, f"unknown status {self.manifest.get('status')!r}")
-        _ = self.config, self.spec, self.metrics
+        lacking = [key for key in CONFIG_KEYS if key not in self.config]
+        if lacking:
+            raise self._damaged(CONFIG, f"no key {lacking[0]}")
+        _ = self.spec, self.metrics
         if self.status == DAMAGED:
             raise InputError(
                 f"{self.path} is damaged: it is finished but lacks {METRICS} or {BEST}"

@@ -34,6 +34,20 @@ NEVER = tuple(
     )
 )
 
+# Values whose type in YAML says nothing about the types they may have; values that may be null.
+ANY_TYPE = frozenset({"accelerator.devices"})
+NULLABLE = frozenset(
+    {
+        "checkpoint.every_minutes",
+        "checkpoint.every_steps",
+        "data.max_steps",
+        "data.path",
+        "early_stopping.patience",
+        "trainer.gradient_clip_val",
+        "trainer.max_epochs",
+    }
+)
+
 _DOTTED = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
 
 
@@ -171,3 +185,34 @@ def closest(word: str, known: Iterable[str]) -> str | None:
 
 def did_you_mean(near: str | None) -> str:
     return f"; did you mean {near}?" if near else ""
+
+
+def check_value(key: str, value: Any, default: Any) -> None:
+    """Refuse a value whose type cannot stand for that of the YAML files' value."""
+    if default is None or key in ANY_TYPE or (value is None and key in NULLABLE):
+        return
+    if isinstance(value, str) and "${" in value:
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(default, Mapping):
+        fits, wanted = isinstance(value, Mapping), f"keys, as {key}.{some_key(default)}=..."
+    elif isinstance(default, list):
+        fits, wanted = isinstance(value, list), f"a list, as {key}=[{_some_items(default)}]"
+    elif isinstance(default, bool):
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(default, int):
+        fits, wanted = number and isinstance(value, int), f"a whole number, as {key}={default}"
+    elif isinstance(default, float):
+        fits, wanted = number, f"a number, as {key}={default}"
+    else:
+        fits, wanted = number or isinstance(value, str), f"a word, as {key}={default}"
+    if not fits:
+        raise InputError(f"{key}={'null' if value is None else value}: it takes {wanted}")
+
+
+def some_key(node: Mapping[Any, Any]) -> str:
+    return str(next((k for k in node if k != TARGET), "KEY"))
+
+
+def _some_items(items: Sequence[Any]) -> str:
+    return ",".join(str(item) for item in items[:3]) or "..."

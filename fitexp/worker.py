@@ -93,7 +93,8 @@ def fit(run: Run, prepared: Prepared | None = None, allow: Allow = None) -> None
     KeyboardInterrupt is raised; a second signal stops at once. Several devices in the config:
     one process each, by torchrun. Raises InputError where config, model and data do not fit.
     """
-    config, spec = run.config, Spec.from_dict(run.spec)
+    config, spec = run.config, _spec(run)
+    _check_ranges(config)
     if training_ended(run):
         return
     processes = _processes(config)
@@ -158,11 +159,12 @@ def evaluate(
     from fitexp.report.results import BASELINES
 
     config = overridden(run.config, overrides)
+    _processes(config)
     if config["data"] == run.config["data"]:
         return run, test(run, None, allow, _device(config))
     if _is_evaluation(run):
         raise InputError(f"{run.path} is an evaluation: evaluate {run.path.resolve().parents[1]}")
-    own = Spec.from_dict(run.spec)
+    own = _spec(run)
     prepared = _protocol(config, allow).prepare(own, allow)
     _check_fits(own, prepared.spec)
     if not len(prepared.arrays["test"]):
@@ -265,12 +267,17 @@ def build_module(config: Config, spec: Spec, allow: Allow = None) -> Regression:
             f"model {node[targets.TARGET].rpartition('.')[2]} takes data of kind {kind}, "
             f"but {spec.source} is of kind {spec.kind}: choose another model= or data="
         )
+    with _mistake("model"):
+        model = targets.build(node, allow, spec=spec)
+    with _mistake("optimizer"):
+        optimizer = targets.partial(config["optimizer"], allow, later=("params",))
+        optimizer(model.parameters())  # its values are checked now
     module = targets.build(
         config["task"],
         allow,
-        model=targets.build(node, allow, spec=spec),
+        model=model,
         loss=targets.partial(config["loss"], allow, later=("prediction", "target")),
-        optimizer=targets.partial(config["optimizer"], allow, later=("params",)),
+        optimizer=optimizer,
         spec=spec,
     )
     if not isinstance(module, Regression):
@@ -283,18 +290,68 @@ def _best(run: Run, prepared: Prepared, allow: Allow, device: str | None) -> tup
     config = run.config
     if not run.file(BEST).is_file():
         raise InputError(
-            f"{run.path} has no {BEST}: it was not trained to the end of an epoch with a finite "
-            f"{(config.get('early_stopping') or {}).get('monitor', 'val/loss')} (fitexp resume "
-            f"{run.path}, or lower optimizer.lr)"
+            f"{run.path} has no {BEST}: no epoch of its training ended with a finite "
+            f"{config['early_stopping']['monitor']}; a lower optimizer.lr may help"
         )
     torch.set_num_threads(int(config["num_threads"]))
     with _quiet():
-        module = build_module(config, Spec.from_dict(run.spec), allow)
+        module = build_module(config, _spec(run), allow)
     if str(config["trainer"].get("precision", "32-true")).startswith("64"):
         module.double()
-    module.load_state_dict(load_checkpoint(run.file(BEST))["state_dict"])
+    try:
+        module.load_state_dict(load_checkpoint(run.file(BEST))["state_dict"])
+    except Exception as error:
+        raise InputError(
+            f"{run.file(BEST)} is damaged or not of this config.yaml ({type(error).__name__})"
+        ) from error
     module.to(device or _device(config))
     return module, build_data(config, prepared, allow)
+
+
+@contextlib.contextmanager
+def _mistake(node: str) -> Iterator[None]:
+    """What a constructor says of the values it was given, as a mistake in the config."""
+    try:
+        yield
+    except (ValueError, TypeError, RuntimeError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{node}: {str(error).strip().splitlines()[0]}") from error
+
+
+def _spec(run: Run) -> Spec:
+    try:
+        return Spec.from_dict(run.spec)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{run.path} is damaged: spec.json: {error}") from error
+
+
+def _check_ranges(config: Config) -> None:
+    """Raise InputError for numbers that no training can have, before anything is built."""
+    trainer, stopping, saving = (config[k] for k in ("trainer", "early_stopping", "checkpoint"))
+    above_0 = {
+        "trainer.limit_train_batches": trainer.get("limit_train_batches", 1.0),
+        "trainer.limit_val_batches": trainer.get("limit_val_batches", 1.0),
+        "trainer.accumulate_grad_batches": trainer.get("accumulate_grad_batches", 1),
+        "checkpoint.every_minutes": saving["every_minutes"],
+        "checkpoint.every_steps": saving["every_steps"],
+    }
+    for key, value in above_0.items():
+        whole = key in ("checkpoint.every_steps", "trainer.accumulate_grad_batches")
+        kind = int if whole else int | float
+        if value is not None and not (isinstance(value, kind) and value > 0):
+            raise InputError(f"{key}={value}: it takes a {'whole ' if whole else ''}number above 0")
+    for key in ("max_epochs", "max_steps"):
+        value = trainer.get(key)
+        if value is not None and (not isinstance(value, int) or value == 0 or value < -1):
+            raise InputError(
+                f"trainer.{key}={value}: it takes a whole number above 0, or -1 for any"
+            )
+    patience = stopping.get("patience")
+    if patience is not None and (not isinstance(patience, int) or patience < 0):
+        raise InputError(f"early_stopping.patience={patience}: it takes a whole number or null")
+    if trainer.get("check_val_every_n_epoch", 1) != 1:
+        raise InputError("trainer.check_val_every_n_epoch: every epoch is validated; leave it out")
 
 
 def build_data(
@@ -330,7 +387,12 @@ def overridden(config: Config, overrides: Sequence[str]) -> dict[str, Any]:
         if not isinstance(node, dict) or last not in node or isinstance(node[last], dict):
             near = targets.did_you_mean(targets.closest(key, known))
             raise InputError(f"no key '{key}' in the run's config{near}")
-        node[last] = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"{override!r} cannot be read: quote what is no YAML") from error
+        targets.check_value(key, value, node[last])
+        node[last] = value
         if key == "data.path" and isinstance(node[last], str):
             node[last] = str(Path(node[last]).expanduser().absolute())
     return changed
@@ -344,12 +406,10 @@ def _same_data(run: Run, prepared: Prepared | None, allow: Allow) -> Prepared:
     """The data of a run, prepared again if not given; they must still be what they were."""
     if prepared is not None:
         return prepared
-    trained = (
-        Spec.from_dict(Run(run.path.resolve().parents[1]).spec) if _is_evaluation(run) else None
-    )
+    trained = _spec(Run(run.path.resolve().parents[1])) if _is_evaluation(run) else None
     prepared = _protocol(run.config, allow).prepare(trained, allow)
     known = run.manifest.get("data_hash")
-    if _facts(prepared.spec) != _facts(Spec.from_dict(run.spec)) or (
+    if _facts(prepared.spec) != _facts(_spec(run)) or (
         known and prepared.report.get("data_hash") != known
     ):
         raise InputError(
@@ -487,11 +547,15 @@ def _processes(config: Config) -> int:
     kind, devices = config["accelerator"]["accelerator"], config["accelerator"]["devices"]
     if kind not in ACCELERATORS:
         raise InputError(f"accelerator.accelerator={kind}: it is one of {', '.join(ACCELERATORS)}")
-    if isinstance(devices, int) and devices >= 1:
+    if kind in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise InputError(f"accelerator={kind}: torch sees no such device here; accelerator=cpu")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError("accelerator=mps: torch sees no such device here; accelerator=cpu")
+    if isinstance(devices, int) and not isinstance(devices, bool) and devices >= 1:
         return devices
-    if isinstance(devices, list) and devices:
+    if isinstance(devices, list) and devices and _device(config).startswith("cuda"):
         return len(devices)
-    raise InputError(f"accelerator.devices={devices}: a number of devices, or a list of them")
+    raise InputError(f"accelerator.devices={devices}: a number of devices, or a list of GPUs")
 
 
 def _local_devices(config: Config) -> Any:

@@ -17,7 +17,7 @@ import pytest
 import fitexp
 from fitexp import cli, targets
 from fitexp.errors import InputError
-from fitexp.run import BEST, LAST, METRICS, Run, write_json
+from fitexp.run import BEST, CONFIG_KEYS, LAST, METRICS, Run, write_json
 
 METRIC = {"test/mae_bpm": 3.25, "test/rmse_bpm": 4.0}
 Training = Callable[[Run], None]
@@ -473,6 +473,7 @@ def test_multirun_with_options_anywhere(
     assert len(list(Path("outputs").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_finished_jobs_of_a_multirun_are_not_repeated(
     worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -540,7 +541,9 @@ def test_names_of_a_large_multirun_s_folders_are_short(worker: Worker) -> None:
 
 
 def trained(path: str, training: Training = finish) -> Run:
-    run = Run.create(path, {"seed": 1}, {"kind": "workouts"}, {"seed": 1})
+    run = Run.create(
+        path, {**dict.fromkeys(CONFIG_KEYS), "seed": 1}, {"kind": "workouts"}, {"seed": 1}
+    )
     try:
         with run.working():
             training(run)

@@ -71,6 +71,7 @@ def test_every_experiment_runs_two_steps(
     assert "SIMULATED" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -119,6 +120,80 @@ def test_evaluate_on_another_folder_reads_that_folder(
     assert errors[1] - errors[0] == pytest.approx(30, abs=3)  # y_0 is the training's in both
     assert cli.main(["evaluate", str(run.path), "data.fractions=[0.1,0.1,0.8]"]) == 2
     assert "were trained on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("model.hidden=-3", "model: hidden_size must be greater than zero"),
+        ("model.context_dropout=2", "model: dropout probability"),
+        ("optimizer.lr=-1", "optimizer: Invalid learning rate"),
+        ("seed=-1", "seed=-1: it takes a whole number"),
+        ("num_threads=0", "num_threads=0: it takes a whole number"),
+        ("checkpoint.every_steps=abc", "checkpoint.every_steps=abc: it takes a whole number"),
+        ("data.batch_size=null", "data.batch_size=null: it takes a whole number"),
+        ("data.fractions=[-1,1,1]", "data.fractions=[-1, 1, 1]: shares, 0 or more"),
+        ("data.horizons=[a]", "data.horizons=['a']: whole numbers"),
+        ("trainer.max_epochs=0", "trainer.max_epochs=0: it takes a whole number above 0"),
+        ("trainer.limit_val_batches=0", "trainer.limit_val_batches=0: it takes a number above 0"),
+        ("accelerator.devices=[0,1]", "accelerator.devices=[0, 1]"),
+        ("early_stopping.patience=-1", "early_stopping.patience=-1"),
+    ],
+    ids=lambda value: value if "=" in str(value) else "",
+)
+def test_values_that_cannot_be_leave_one_line_and_no_folder(
+    word: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [w for w in TINY if w.split("=")[0] != word.split("=")[0]]
+    assert cli.main(["train", *words, word]) == 2
+    printed = capsys.readouterr().err.splitlines()
+    said = [line for line in printed if line.startswith("fitexp: ")]
+    assert message in said[-1]
+    assert not any("Traceback" in line for line in printed)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("best.ckpt", "junk"),
+        ("baselines.npz", "junk"),
+        ("spec.json", "{}"),
+        ("config.yaml", "seed: 0"),
+        ("metrics.json", "["),
+    ],
+)
+def test_damaged_runs_are_one_line(
+    file: str, text: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = trained(TINY, capsys)
+    run.file(file).write_text(text)
+    assert cli.main(["evaluate", str(run.path)]) == 2
+    printed = capsys.readouterr().err
+    assert f"damaged: {file}" in printed or f"{file} is damaged" in printed
+    assert "Traceback" not in printed
+
+
+def test_a_folder_with_spaces_is_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_table(table(), folder / "my rides \u00fc")
+    words = ["data=workout_table", "data.path=my rides \u00fc"]
+    assert cli.main(["data", "prepare", *words]) == 0
+    assert "32  workouts read" in capsys.readouterr().out
+
+
+def test_one_identity_one_run_however_it_is_typed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", *TINY, "-m", "seed=1,2"]) == 0
+    names = sorted(p.name for p in (folder / "outputs").iterdir())
+    assert [name.split("_")[2] for name in names] == ["seed=1", "seed=2"]  # what is swept first
+    capsys.readouterr()
+    assert cli.main(["train", *TINY, "data.split=time", "-m", "seed=1"]) == 0
+    assert "not trained again" in capsys.readouterr().err
+    assert sorted(p.name for p in (folder / "outputs").iterdir()) == names
+    assert cli.main(["ls"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 100 or " " not in line for line in lines)  # a long name stands alone
 
 
 def test_real_workouts(real_data: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -164,6 +164,7 @@ def test_resumed_with_fewer_batches_an_epoch(
         assert_same_run(run, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
 def test_signals(tmp_path: Path, whole: Run, name: str) -> None:
     run = toy_run(tmp_path / "run", checkpoint__every_steps=4)

@@ -22,6 +22,7 @@ from fitexp.errors import InputError
 from fitexp.run import (
     BEST,
     CONFIG,
+    CONFIG_KEYS,
     MANIFEST,
     METRICS,
     NAME_LENGTH,
@@ -37,6 +38,7 @@ from fitexp.run import (
 )
 
 CONFIG_VALUES: dict[str, Any] = {
+    **dict.fromkeys(CONFIG_KEYS),
     "seed": 3,
     "num_threads": 1,
     "data": {"_target_": "fitexp.x", "path": None, "regime": "whole", "target": "heart_rate"},

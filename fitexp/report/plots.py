@@ -109,8 +109,11 @@ def learning_curve(curve: pd.DataFrame, spec: Spec, title: str) -> Figure:
     """Training and validation loss by epoch, and the validation error in physical units."""
     label, mark = words(spec)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    left.plot(curve["epoch"], curve["train/loss"], color=BASELINE, marker=".", label="training")
-    left.plot(curve["epoch"], curve["val/loss"], color=PREDICTED, marker=".", label="validation")
+    for name, color, shown in (
+        ("train/loss", BASELINE, "training"),
+        ("val/loss", PREDICTED, "validation"),
+    ):
+        left.plot(curve["epoch"], curve[name], color=color, marker=".", label=shown)
     left.set_ylabel("loss (scaled units)")
     left.legend(frameon=False)
     right.plot(curve["epoch"], curve[f"val/mae_{spec.unit}"], color=PREDICTED, marker=".")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fitexp import metrics
 from fitexp.data.prepare import Prepared
 from fitexp.data.spec import Spec
+from fitexp.errors import InputError
 from fitexp.models.baselines import MEANS, GroupMean
 from fitexp.report import plots
 from fitexp.report.table import model_name
@@ -139,12 +140,15 @@ def write_results(
 
 def read_means(path: Path) -> dict[str, GroupMean]:
     """The baselines of a finished run."""
-    packed = np.load(path, allow_pickle=False)
     arrays: dict[str, dict[str, NDArray[Any]]] = {}
-    for key in packed.files:
-        name, _, part = key.partition("/")
-        arrays.setdefault(name, {})[part] = packed[key]
-    return {name: GroupMean.from_arrays(parts) for name, parts in arrays.items()}
+    try:
+        packed = np.load(path, allow_pickle=False)
+        for key in packed.files:
+            name, _, part = key.partition("/")
+            arrays.setdefault(name, {})[part] = packed[key]
+        return {name: GroupMean.from_arrays(parts) for name, parts in arrays.items()}
+    except Exception as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}): remove it") from error
 
 
 def _write_means(path: Path, means: Means) -> None:

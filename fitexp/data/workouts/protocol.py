@@ -141,6 +141,8 @@ class Workouts:
             raise InputError(
                 f"data.horizons={list(self.horizons)}: whole numbers of steps ahead, 1 among them"
             )
+        if not all(_is_number(f) and f >= 0 for f in self.fractions):
+            raise InputError(f"data.fractions={list(self.fractions)}: shares, 0 or more")
         if len(self.fractions) != 3 or abs(sum(self.fractions) - 1) > 1e-6:
             raise InputError("data.fractions: three shares (train, val, test) that add up to 1")
 
@@ -381,9 +383,10 @@ def _enough(
     chosen = [i for i, name in enumerate(athlete) if name not in few]
     if not chosen:
         raise InputError(
-            f"nothing is left of {len(table.sessions)} workouts: rejected {dict(rejected)}; "
-            f"lower data.min_workouts={protocol.min_workouts} or "
-            f"data.min_piece_steps={protocol.min_piece_steps}, or give more data"
+            f"nothing is left of {len(table.sessions)} workouts: rejected "
+            + ", ".join(f"{n:,} {reason}" for reason, n in rejected.items())
+            + f" (data.min_workouts={protocol.min_workouts}, "
+            f"data.min_piece_steps={protocol.min_piece_steps})"
         )
     return [kept[i] for i in chosen], [steps[i] for i in chosen]
 

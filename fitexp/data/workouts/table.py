@@ -79,6 +79,11 @@ def read_workout_table(*, path: str | None) -> WorkoutTable:
     number = {name: row for row, name in enumerate(sessions["workout"])}
     parts = [_read_samples(file, number, rejected) for file in files]
     samples = pd.concat(parts, ignore_index=True)
+    if not len(samples):
+        raise InputError(
+            f"{path}: no sample is left ({_reasons(rejected) or 'the sample files are empty'}); "
+            "session_id must be written alike in sessions and samples"
+        )
     samples = samples.sort_values(["session", "time_s"], kind="stable", ignore_index=True)
     again = samples.duplicated(["session", "time_s"])
     if again.any():
@@ -109,13 +114,24 @@ def _read_file(file: Path) -> pd.DataFrame:
     except pd.errors.ParserError as error:  # names the line
         raise InputError(f"{file}: not a table ({str(error).strip()})") from error
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{file}: not UTF-8 text at byte {error.start}; save it as UTF-8"
-        ) from error
+        raise InputError(f"{file}, {_bad_line(file)}: not UTF-8 text; save it as UTF-8") from error
     except Exception as error:  # pyarrow's own classes, all of them the file's fault
         kind = "Parquet" if file.suffix == ".parquet" else "CSV"
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{file}: not a readable {kind} file, or cut short ({reason})") from error
+
+
+def _bad_line(file: Path) -> str:
+    data = file.read_bytes()
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"line {data.count(10, 0, error.start) + 1}"
+    return "somewhere"
+
+
+def _reasons(rejected: Counter[str]) -> str:
+    return ", ".join(f"{n:,} {reason}" for reason, n in rejected.items())
 
 
 def _column(frame: pd.DataFrame, file: Path, names: tuple[str, ...], required: bool) -> str | None:
