@@ -41,6 +41,7 @@ def nodes(config: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Map
             yield from nodes(value, inner)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_fits_its_targets(group: str, choice: str) -> None:
     config = composed(f"{group}={choice}", *NEEDED.get((group, choice), []))

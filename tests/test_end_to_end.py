@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,14 @@ MEANS = ("global_mean", "user_mean", "user_sport_mean")
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of two steps; copy it before changing it."""
+    path = tmp_path_factory.mktemp("runs") / "small"
+    assert cli.main(["train", *TINY, f"hydra.run.dir={path}"]) == 0
+    return Run(path)
 
 
 def trained(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[Run, str]:
@@ -62,6 +71,7 @@ def check_run(run: Run, printed: str) -> dict[str, float]:
     return metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_two_steps(
     experiment: str, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -91,8 +101,10 @@ def test_protocols_run(words: list[str], folder: Path, capsys: pytest.CaptureFix
     check_run(run, printed)
 
 
-def test_evaluate_and_ls_after_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run, _ = trained(TINY, capsys)
+def test_evaluate_and_ls_after_training(
+    small_run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(shutil.copytree(small_run.path, folder / "outputs" / "run"))
     before = run.file("metrics.json").read_bytes()
     assert cli.main(["evaluate", str(run.path)]) == 0
     assert run.file("metrics.json").read_bytes() == before
@@ -164,9 +176,9 @@ def test_values_that_cannot_be_leave_one_line_and_no_folder(
     ],
 )
 def test_damaged_runs_are_one_line(
-    file: str, text: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    file: str, text: str, small_run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, _ = trained(TINY, capsys)
+    run = Run(shutil.copytree(small_run.path, folder / "run"))
     run.file(file).write_text(text)
     assert cli.main(["evaluate", str(run.path)]) == 2
     printed = capsys.readouterr().err
@@ -181,6 +193,7 @@ def test_a_folder_with_spaces_is_found(folder: Path, capsys: pytest.CaptureFixtu
     assert "32  workouts read" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_one_identity_one_run_however_it_is_typed(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +209,7 @@ def test_one_identity_one_run_however_it_is_typed(
     assert all(len(line) <= 100 or " " not in line for line in lines)  # a long name stands alone
 
 
+@pytest.mark.slow
 def test_real_workouts(real_data: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A small version of the README's command on recorded workouts."""
     words = ["data=workout_table", f"data.path={real_data / 'open-workouts'}"]

@@ -26,7 +26,7 @@ def run_folder(small: bool) -> Iterator[tuple[Any, Any]]:
     from fitexp.run import Run
     from tests.toy_run import CONF, toy_config
 
-    config = toy_config(trainer__max_steps=3 if small else STEPS, trainer__limit_val_batches=0)
+    config = toy_config(trainer__max_steps=3 if small else STEPS, trainer__limit_val_batches=1)
     config["model"] = yaml.safe_load((CONF / "model/fitrec_attn.yaml").read_text())["model"]
     config["trainer"]["max_epochs"] = -1
     if small:
