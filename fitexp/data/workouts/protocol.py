@@ -193,29 +193,13 @@ def arrays_of(protocol: Workouts, table: WorkoutTable, given: Spec | None = None
     part = _parts(protocol, user, order)
     layout = _flat(protocol, steps)
     ended = begun + np.array([s.values["total_time"][0] for s in steps])
-    train_rows = (part == splits.TRAIN)[layout.workout]
-
-    vocabularies = (
-        {
-            name: (UNKNOWN, *sorted(set(map(str, values[part == splits.TRAIN])) - {UNKNOWN}))
-            for name, values in _attributes(sessions).items()
-        }
-        if given is None
-        else dict(given.attributes)
-    )
     days = _days_since(user, order, begun)
-    scaling = (
-        _fit_scaling(protocol, layout, train_rows, days[part == splits.TRAIN])
+    fitted = (
+        _fit(protocol, layout, sessions, part, days)
         if given is None
-        else dict(given.scaling)
+        else Fitted(given.attributes, given.scaling, given.start_by_user)
     )
-    if given is None:
-        _check_recorded(protocol, layout, train_rows)
-    start_by_user = (
-        _start_values(layout, sessions["athlete"].to_numpy(dtype=str), part)
-        if given is None
-        else dict(given.start_by_user)
-    )
+    start_by_user = fitted.start_by_user
     start = np.array(
         [start_by_user.get(a, start_by_user[UNKNOWN]) for a in sessions["athlete"]], dtype=float
     )
@@ -227,15 +211,17 @@ def arrays_of(protocol: Workouts, table: WorkoutTable, given: Spec | None = None
             start[w], observed[first] = layout.y[first], False
 
     arrays: dict[str, NDArray[Any]] = {
-        "x": _scaled_inputs(protocol, layout, scaling),
+        "x": _scaled_inputs(protocol, layout, fitted.scaling),
         "y": _filled_target(layout, start),
         "observed": observed,
         "elapsed_s": layout.elapsed_s.astype(np.float32),
         "piece_end": layout.piece_end,
         "offset": layout.offset,
         "previous": previous,
-        "since_last": np.nan_to_num(apply_scale(days, scaling["since_last"])).astype(np.float32),
-        "attributes": _encoded(_attributes(sessions), vocabularies),
+        "since_last": np.nan_to_num(apply_scale(days, fitted.scaling["since_last"])).astype(
+            np.float32
+        ),
+        "attributes": _encoded(_attributes(sessions), fitted.vocabularies),
         "start": start.astype(np.float32),
         "part": part,
         "workout_id": sessions["workout"].to_numpy(dtype=str),
@@ -262,7 +248,7 @@ def arrays_of(protocol: Workouts, table: WorkoutTable, given: Spec | None = None
         if absent:
             counts[f"steps without {name} (filled)"] = absent
     counts["context-only workouts"] = int((part == splits.OUT).sum())
-    spec = _spec(protocol, table, vocabularies, scaling, start_by_user)
+    spec = _spec(protocol, table, fitted)
     report = {
         "counts": counts,
         "rejected": dict(rejected),
@@ -521,16 +507,33 @@ def _check_recorded(protocol: Workouts, layout: Layout, rows: NDArray[np.bool_])
             raise InputError(f"data.inputs: no training workout has any {name}; leave it out")
 
 
-def _fit_scaling(
-    protocol: Workouts, layout: Layout, rows: NDArray[np.bool_], days: Float
-) -> dict[str, Scale]:
+@dataclass(frozen=True)
+class Fitted:
+    """What is learned from training workouts, or taken from a trained run's spec."""
+
+    vocabularies: Mapping[str, tuple[str, ...]]
+    scaling: Mapping[str, Scale]
+    start_by_user: Mapping[str, float]
+
+
+def _fit(
+    protocol: Workouts, layout: Layout, sessions: Any, part: splits.Part, days: Float
+) -> Fitted:
+    train = part == splits.TRAIN
+    rows = train[layout.workout]
+    _check_recorded(protocol, layout, rows)
     scaling = {
         n: fit_scale(_filled_input(n, layout.values[n], layout)[rows], protocol.input_factor)
         for n in protocol.inputs
     }
-    scaling["since_last"] = fit_scale(days, protocol.input_factor)
+    scaling["since_last"] = fit_scale(days[train], protocol.input_factor)
     scaling[protocol.target] = fit_scale(layout.y[rows])
-    return scaling
+    vocabularies = {
+        name: (UNKNOWN, *sorted(set(map(str, values[train])) - {UNKNOWN}))
+        for name, values in _attributes(sessions).items()
+    }
+    starts = _start_values(layout, sessions["athlete"].to_numpy(dtype=str), part)
+    return Fitted(vocabularies, scaling, starts)
 
 
 def _filled_target(layout: Layout, start: Float) -> NDArray[np.float32]:
@@ -601,13 +604,7 @@ def _windows(protocol: Workouts, layout: Layout, part: splits.Part) -> dict[str,
     return found
 
 
-def _spec(
-    protocol: Workouts,
-    table: WorkoutTable,
-    vocabularies: Mapping[str, tuple[str, ...]],
-    scaling: Mapping[str, Scale],
-    start_by_user: Mapping[str, float],
-) -> Spec:
+def _spec(protocol: Workouts, table: WorkoutTable, fitted: Fitted) -> Spec:
     unit = "s" if protocol.grid == "time" else "m"
     split = {
         "time": "by time per athlete, {:.0%}/{:.0%}/{:.0%}".format(*protocol.fractions),
@@ -630,6 +627,7 @@ def _spec(
     }
     told = protocol.target == "derived_speed" and "total_time" in protocol.inputs
     leaked_mean = " (total_time tells the workout's mean speed)" if told else ""
+    factor = fitted.scaling[protocol.inputs[0]].factor
     words = {
         "data": ("SIMULATED " if table.simulated else "") + table.name,
         "target": f"{protocol.target} ({TARGETS[protocol.target].replace('_', '/')})",
@@ -643,7 +641,7 @@ def _spec(
         "steps kept": "all" if protocol.max_steps is None else f"first {protocol.max_steps}",
         "split": split,
         "history": history,
-        "scaling": f"inputs z-score x {scaling[protocol.inputs[0]].factor:g}, from training rows",
+        "scaling": f"inputs z-score x {factor:g}, from training rows",
         "scoring": "errors pooled over measured steps",
     }
     if protocol.regime == "whole":
@@ -659,10 +657,10 @@ def _spec(
         step=protocol.step,
         step_unit=unit,
         inputs=tuple(protocol.inputs),
-        attributes=vocabularies,
+        attributes=fitted.vocabularies,
         history=protocol.history,
         horizons=horizons,
-        scaling=scaling,
-        start_by_user=start_by_user,
+        scaling=fitted.scaling,
+        start_by_user=fitted.start_by_user,
         protocol=words,
     )
