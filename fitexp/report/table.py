@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich.table import Table
 
@@ -21,10 +22,21 @@ def closing_table(run: Run) -> str:
         model=model_name(run.config),
         unit=str(spec["unit"]),
         simulated=bool(spec["simulated"]),
-        protocol=spec["protocol"],
+        protocol={**spec["protocol"], "training": training_words(run.config)},
         horizons=list(spec["horizons"]),
         counts={k: int(v) for k, v in metrics.items() if k.startswith("count/")},
     )
+
+
+def training_words(config: Mapping[str, Any]) -> str:
+    """How the network was trained, as far as it belongs to the protocol."""
+    task = config["task"]
+    loss = str(config["loss"]["_target_"]).rpartition(".")[2].replace("_", " ")
+    over = "mean over steps" if task.get("reduction") == "mean" else "sum over a sequence's steps"
+    words = [f"{loss}, {over}", f"target scaling {task.get('target_scaling')}"]
+    if task.get("teacher_forcing"):
+        words.append("teacher forced")
+    return ", ".join([*words, f"seed {config['seed']}"])
 
 
 def model_name(config: Mapping[str, object]) -> str:
