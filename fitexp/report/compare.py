@@ -271,8 +271,9 @@ def _add_errors(result: Result, names: Sequence[str]) -> str | None:
         return None
     try:
         table = pd.read_parquet(result.run.file(PREDICTIONS))
+        horizons = result.run.spec.get("horizons") or {}
         for name in wanted:
-            result.errors.update(_unit_errors(table, name, result.run.spec["horizons"]))
+            result.errors.update(_unit_errors(table, name, horizons))
     except FileNotFoundError:
         return f"no {PREDICTIONS}"
     except Exception as error:  # pyarrow's and pandas' own kinds, a missing column
@@ -376,7 +377,9 @@ def _word(result: Result, key: str) -> str:
     value = result.config.get(key, "-")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    text = "null" if value is None else str(value)
+    text = str(value)
+    if value is None or isinstance(value, bool):
+        text = {None: "null", True: "true", False: "false"}[value]
     return re.sub(r"[\s']", "", text)
 
 
@@ -584,8 +587,8 @@ def _infer(
         cell.p_adjusted = float(p)
     if tested:
         notes.append(
-            "differences: paired, in the same resamples; p two-sided, Holm's correction over "
-            f"{_counted(len(tested), 'row')} of {name}"
+            "differences are paired (the same resamples); p two-sided, with Holm's correction over "
+            f"the {_counted(len(tested), 'row')} of a metric"
         )
     if lacking:
         names = " or ".join(row.label for row in named or ()) or "any baseline"

@@ -256,15 +256,14 @@ def _beneath(comparison: Comparison) -> list[tuple[str, str]]:
     for label, row in zip(_labels(comparison), comparison.rows, strict=True):
         if label != row.label:
             out.append((label, row.label))
+    references: dict[str, list[str]] = {}
     for name in comparison.metrics:
         cells = [row.cells[name] for row in comparison.rows if name in row.cells]
-        references = dict.fromkeys(cell.against for cell in cells if cell.against)
-        if references:
-            out.append(("reference", f"{', '.join(references)} for {name}"))
+        if against := ", ".join(dict.fromkeys(cell.against for cell in cells if cell.against)):
+            references.setdefault(against, []).append(name)
+    out += [("reference", f"{words} for {', '.join(n)}") for words, n in references.items()]
     for note in comparison.notes:
         out.append(("note", note))
-    if comparison.simulated:
-        out.append(("note", SIMULATED))
     protocols = comparison.protocols
     labels = dict.fromkeys(label for words in protocols.values() for label in words)
     differing: list[tuple[str, str]] = []

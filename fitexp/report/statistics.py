@@ -1,6 +1,10 @@
 """Cluster bootstrap of pooled errors, paired differences, Holm's correction. Pure, numpy only.
 
 C clusters (users, or workouts), S runs averaged (seeds), R resamples.
+
+Coverage of the nominal 95 % for a null difference (2,000 made-up studies each): 10 users 90 %, 15
+93 %, 40 93 %; within users: 6 x 2 workouts 89 % (78 % without Rao and Wu's weights), 4 x 5 93 %.
+Percentile intervals of few clusters are somewhat too narrow.
 """
 
 from __future__ import annotations
