@@ -393,6 +393,12 @@ def _name(result: Result, keys: Sequence[str]) -> str:
     return " ".join(words)
 
 
+def _natural(word: str) -> list[tuple[float, str]]:
+    """A key that sorts 9 before 10."""
+    parts = re.findall(r"\d+(?:\.\d+)?|\D+", word)
+    return [(float(part), "") if part[0].isdigit() else (math.inf, part) for part in parts]
+
+
 Signature = tuple[tuple[tuple[str, str], ...], tuple[str, str], tuple[tuple[str, str], ...]]
 
 
@@ -426,8 +432,7 @@ def _rows(
                 name=_name(result, keys), kind="group", results=[], prefix="", protocols=[protocol]
             )
         groups[place].results.append(result)
-    order = {values: i for i, (values, _) in reversed([*enumerate(groups)])}
-    rows = [groups[p] for p in sorted(groups, key=lambda p: (order[p[0]], p[1]))]
+    rows = [groups[p] for p in sorted(groups, key=lambda p: ([*map(_natural, p[0])], p[1]))]
     beside: dict[tuple[Any, ...], Row] = {}
     for protocol, members in sorted(under.items()):
         prefixes = {

@@ -49,7 +49,7 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
             out.append(
                 {
                     "group": row.label,
-                    "metric": row.prefix + name,
+                    "metric": name,
                     "mean": _finite(cell.mean),
                     "sd": _finite(cell.sd),
                     "n": len(cell.values),
