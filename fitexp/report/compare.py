@@ -395,8 +395,8 @@ def _name(result: Result, keys: Sequence[str]) -> str:
 
 def _natural(word: str) -> list[tuple[float, str]]:
     """A key that sorts 9 before 10."""
-    parts = re.findall(r"\d+(?:\.\d+)?|\D+", word)
-    return [(float(part), "") if part[0].isdigit() else (math.inf, part) for part in parts]
+    parts = re.findall(r"[0-9]+(?:\.[0-9]+)?|[^0-9]+", word)
+    return [(float(part), "") if part[0] in "0123456789" else (math.inf, part) for part in parts]
 
 
 Signature = tuple[tuple[tuple[str, str], ...], tuple[str, str], tuple[tuple[str, str], ...]]
