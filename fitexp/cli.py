@@ -33,6 +33,7 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp resume RUN                            go on with an interrupted run, bit-identical on a CPU
   fitexp evaluate RUN [OVERRIDES]              test once more, also on other data (data.path=...)
   fitexp ls [PATH] [--json]                    runs under PATH (outputs/) with status and test error
+  fitexp compare RUNS... [--by KEYS]           runs beside baselines: seeds averaged, paired tests
   fitexp data prepare|describe [OVERRIDES]     prepare the arrays of a config; describe the data
 
   --help     this text; fitexp train --help lists all groups, choices and keys
@@ -69,6 +70,19 @@ fitexp evaluate RUN [OVERRIDES] [--allow PREFIX]: test a run's best.ckpt, print 
 """,
     "ls": """\
 fitexp ls [PATH] [--json]: the runs in and under PATH (default: outputs/)
+""",
+    "compare": """\
+fitexp compare RUNS... [OPTIONS]: finished runs beside their baselines, under their protocols
+
+  RUNS              run folders, folders of runs, 'patterns*'; unfinished ones are left out
+  --by KEYS         groups: model, data, loss, ... or config keys as model.score, between commas
+                    (default: model and what else differs, but not the seed, which is averaged)
+  --metric NAMES    of metrics.json, as test/at_60s/mae_bpm (default: MAE and RMSE of the test)
+  --against GROUP   the reference: a group or a baseline (default: the best baseline, by metric)
+  --format FORMAT   table | md | csv | latex | json
+
+  Differences are paired by user (10,000 bootstrap resamples; below 10 users of workouts within
+  users), with Holm's correction. Lower is better.
 """,
     "data": """\
 fitexp data prepare [OVERRIDES]    prepare and cache the arrays of a config, print counts
@@ -135,6 +149,7 @@ def _command(words: list[str]) -> int:
         "resume": _resume_command,
         "evaluate": _evaluate_command,
         "ls": _ls_command,
+        "compare": _compare_command,
         "data": _data_command,
     }
     if verb not in verbs:
@@ -476,6 +491,55 @@ def _duration(seconds: object) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
+
+
+# compare
+
+
+def _compare_command(words: list[str]) -> int:
+    options = ("--by", "--metric", "--against", "--format")
+    words, _, values = _options(words, values=options)
+    if not words:
+        raise InputError("fitexp compare needs run folders; fitexp ls lists them")
+    formats = ("table", "md", "csv", "latex", "json")
+    form = (values["--format"] or ["table"])[-1]
+    if form not in formats:
+        raise InputError(f"no format '{form}'{_near(form, formats)} ({', '.join(formats)})")
+    by, metrics = (
+        [name.strip() for text in values[option] for name in text.split(",") if name.strip()]
+        for option in ("--by", "--metric")
+    )
+    runs = _named_runs(words)
+    from fitexp.report.compare import compare
+    from fitexp.report.compare_formats import FORMATS
+
+    against = values["--against"][-1] if values["--against"] else None
+    comparison, left_out = compare(runs, by=by, metrics=metrics, against=against)
+    for line in left_out:
+        _note(f"left out: {line}")
+    print(FORMATS[form](comparison))
+    return 0
+
+
+def _named_runs(words: Sequence[str]) -> list[Run]:
+    """Runs in and under folders and shell patterns, each once."""
+    import glob
+
+    from fitexp.run import find_runs
+
+    found: dict[Path, Run] = {}
+    for word in words:
+        paths = [Path(word)] if Path(word).exists() else list(map(Path, sorted(glob.glob(word))))
+        if not paths:
+            raise InputError(f"{word}: no such run folder")
+        runs = [run for path in paths if path.is_dir() for run in find_runs(path)]
+        if not runs:
+            _note(f"left out: {word}: no run")
+        for run in runs:
+            found.setdefault(run.path.resolve(), run)
+    if not found:
+        raise InputError(f"no run in {', '.join(words)}; fitexp ls lists them")
+    return list(found.values())
 
 
 # data

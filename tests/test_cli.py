@@ -95,12 +95,20 @@ def left(folder: Path) -> list[str]:
 def test_usage_names_every_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == 0
     printed = capsys.readouterr().out
-    for name in ("train", "resume", "evaluate", "ls", "data prepare|describe", "--version"):
+    for name in (
+        "train",
+        "resume",
+        "evaluate",
+        "ls",
+        "compare",
+        "data prepare|describe",
+        "--version",
+    ):
         assert name in printed
     assert printed.count("fitexp train ") >= 3  # the command and two examples
 
 
-@pytest.mark.parametrize("verb", ["train", "resume", "evaluate", "ls", "data"])
+@pytest.mark.parametrize("verb", ["train", "resume", "evaluate", "ls", "compare", "data"])
 def test_every_command_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([verb, "--help"]) == 0
     assert f"fitexp {verb}" in capsys.readouterr().out
@@ -191,6 +199,12 @@ MISTAKES = [
     ("evaluate --alow x", "did you mean --allow?"),
     ("ls nowhere", "nowhere: no such folder"),
     ("ls --jsn", "did you mean --json?"),
+    ("compare", "needs run folders"),
+    ("compare nowhere", "nowhere: no such run folder"),
+    ("compare nowhere*", "nowhere*: no such run folder"),
+    ("compare . --form md", "did you mean --format?"),
+    ("compare . --format jsn", "no format 'jsn'; did you mean json?"),
+    ("compare . --by", "--by needs a value"),
 ]
 
 
@@ -679,6 +693,7 @@ def fitexp_process(words: Sequence[str], **env: str) -> subprocess.CompletedProc
         ["train", "--cfg", "job"],
         ["train", "model=fitrec_attn", "seed=3", "--cfg", "job", "--resolve"],
         ["resume", "nowhere"],
+        ["compare", "nowhere"],
     ],
     ids=" ".join,
 )

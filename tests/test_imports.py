@@ -27,7 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "data": {"data.spec", "data.scaling", "data.prepare", "data.batches", "targets"},
     "models": {"data.spec"},
     "tasks": {"data.spec", "data.scaling", "data.batches", "losses", "metrics"},
-    "report": {"data.spec", "data.prepare", "metrics", "models", "run"},
+    "report": {"data.spec", "data.prepare", "metrics", "models", "run", "targets"},
     "checkpoints": {"run"},
     "progress": set(),
     "events": {"checkpoints", "data.spec", "run"},

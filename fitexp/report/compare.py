@@ -1,0 +1,640 @@
+"""Runs side by side: seeds averaged, differences paired by user, baselines and protocol beneath.
+
+Runs are read and grouped here; statistics.py resamples; compare_formats.py prints them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics as descriptive
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fitexp.errors import InputError
+from fitexp.report import statistics
+from fitexp.report.statistics import Errors
+from fitexp.report.table import LABELS, model_name
+from fitexp.run import FINISHED, NOT_IDENTITY, PREDICTIONS, Run
+from fitexp.targets import closest, did_you_mean
+
+MIN_USERS = 10  # with fewer, units are resampled within users
+EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
+FROM_PREDICTIONS = re.compile(r"test/(?:at_(?P<at>[^/]+)/)?(?P<error>mae|rmse)(?P<sum>_sequence)?_")
+CEILING = "ceiling/noise_floor/"
+BASELINE = "baseline/"
+# Keys that tell runs apart, the telling ones first: lr follows from the regime, not vice versa.
+ORDER = ("data", "model", "task", "loss", "optimizer", "trainer", "early_stopping")
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitErrors:
+    """Errors of one run and metric by unit, sorted by (user, unit); tested: digest of the steps."""
+
+    users: NDArray[Any]
+    units: NDArray[Any]
+    total: NDArray[np.float64]
+    count: NDArray[np.float64]
+    root: bool
+    tested: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished run as it was read. errors: (prefix of the name, metric) -> UnitErrors."""
+
+    run: Run
+    seed: Any
+    identity: tuple[str, ...]
+    choices: Mapping[str, str]
+    config: Config  # flat, dotted keys
+    metrics: Mapping[str, float]
+    unit: str
+    simulated: bool
+    protocol: Mapping[str, str]
+    data: tuple[str, str]  # data_hash, split_hash
+    errors: dict[tuple[str, str], UnitErrors] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Cell:
+    """One row's figures in one metric. difference: to `against`, paired."""
+
+    values: list[float]
+    low: float | None = None
+    high: float | None = None
+    against: str | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
+    clusters: str | None = None
+    few_users: bool = False
+    reference: bool = False  # the others' differences are to this one
+
+    @property
+    def mean(self) -> float:
+        return sum(self.values) / len(self.values)
+
+    @property
+    def sd(self) -> float | None:
+        return descriptive.stdev(self.values) if len(self.values) > 1 else None
+
+
+@dataclass(kw_only=True)
+class Row:
+    """A line of the table: a group of runs, a baseline or the ceiling, under its protocols."""
+
+    name: str
+    kind: str  # "group" | "baseline" | "ceiling"
+    results: list[Result]
+    prefix: str
+    protocols: list[int]
+    mark: str = ""
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} ({self.mark})" if self.mark else self.name
+
+    @property
+    def simulated(self) -> bool:
+        return any(result.simulated for result in self.results)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """metrics in order; rows; protocols: mark -> label -> words; notes: lines to print beneath."""
+
+    metrics: list[str]
+    rows: list[Row]
+    protocols: Mapping[str, Mapping[str, str]]
+    notes: list[str]
+    simulated: bool
+
+
+def compare(
+    runs: Sequence[Run],
+    *,
+    by: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    against: str | None = None,
+    resamples: int = statistics.RESAMPLES,
+    seed: int = 0,
+) -> tuple[Comparison, list[str]]:
+    """Compare runs. -> the table, and one line for every run that was left out, with the reason.
+
+    by: keys of the choices or dotted keys of the config; () is `telling_keys`. metrics: names in
+    metrics.json; () is MAE and RMSE of the test. against: a group or baseline; None is the best
+    baseline, by metric. Groups are never averaged over protocols. Raises InputError.
+    """
+    results, left_out = _read(runs)
+    names = _metric_names(results, metrics)
+    whole: list[Result] = []
+    for result in results:
+        if not any(name in result.metrics for name in names):
+            left_out.append(f"{result.run.path}: it has no {' or '.join(names)}")
+            continue
+        why = _add_errors(result, names)
+        if why is None:
+            whole.append(result)
+        else:
+            left_out.append(f"{result.run.path}: damaged ({why})")
+    if not whole:
+        raise InputError(f"no finished run is left to compare ({'; '.join(left_out) or 'none'})")
+    keys = _checked_keys(whole, by) if by else telling_keys(whole)
+    signatures = list(dict.fromkeys(_signature(result) for result in whole))
+    rows = _rows(whole, keys, signatures, names)
+    marks = [_letters(i) if len(signatures) > 1 else "" for i in range(len(signatures))]
+    for row in rows:
+        row.mark = ",".join(marks[i] for i in row.protocols if marks[i])
+    notes = _averaged(rows, keys)
+    for name in names:
+        notes += _infer(rows, name, against, resamples, seed)
+    protocols = {
+        mark: next(_words(r) for r in whole if _signature(r) == signature)
+        for mark, signature in zip(marks, signatures, strict=True)
+    }
+    comparison = Comparison(
+        metrics=names,
+        rows=rows,
+        protocols=protocols,
+        notes=list(dict.fromkeys(notes)),
+        simulated=any(result.simulated for result in whole),
+    )
+    return comparison, left_out
+
+
+# Reading
+
+
+def _read(runs: Sequence[Run]) -> tuple[list[Result], list[str]]:
+    """Finished runs, of equal ones the newest; and a line for each of the others."""
+    found: dict[tuple[str, ...], tuple[str, Result]] = {}
+    left_out = []
+    for run in runs:
+        if (status := run.status) != FINISHED:
+            left_out.append(f"{run.path}: {status}")
+            continue
+        try:
+            result = _result(run)
+            created = str(run.manifest.get("created", ""))
+        except (InputError, KeyError, TypeError, AttributeError, ValueError) as error:
+            left_out.append(f"{run.path}: damaged ({error})")
+            continue
+        old = found.get(result.identity)
+        if old is None or old[0] < created:
+            found[result.identity] = created, result
+        if old is not None:
+            older = old[1] if old[0] < created else result
+            left_out.append(f"{older.run.path}: the same run as a newer one")
+    if not found:
+        raise InputError(f"no finished run to compare ({'; '.join(left_out) or 'no run at all'})")
+    return [result for _, result in found.values()], left_out
+
+
+def _result(run: Run) -> Result:
+    config, spec, manifest = run.config, run.spec, run.manifest
+    words = {str(k): str(v) for k, v in spec["protocol"].items()}
+    simulated = bool(spec["simulated"])
+    if simulated and not any("SIMULATED" in text for text in words.values()):
+        words["data"] = f"SIMULATED {words.get('data', '')}".rstrip()
+    evaluated = run.path.resolve().parent.name == EVALUATIONS and manifest.get("parent")
+    if evaluated:
+        words["trained on"] = "other data than it is tested on (fitexp evaluate)"
+    choices = {str(k): str(v) for k, v in (manifest.get("choices") or {}).items()}
+    hashes = str(manifest.get("data_hash") or ""), str(manifest.get("split_hash") or "")
+    identity = str(manifest.get("identity") or run.path.resolve())
+    return Result(
+        run=run,
+        seed=config.get("seed"),
+        identity=(identity, str(evaluated or "")),
+        choices={"model": model_name(config), **choices},
+        config=dict(flat(config)),
+        metrics={k: float(v) for k, v in run.metrics.items()},
+        unit=str(spec["unit"]),
+        simulated=simulated,
+        protocol=words,
+        data=hashes,
+    )
+
+
+def flat(config: Config, place: str = "") -> Iterable[tuple[str, Any]]:
+    """Dotted keys and values of a config's leaves; lists are leaves."""
+    for key, value in config.items():
+        name = f"{place}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _metric_names(results: Sequence[Result], asked: Sequence[str]) -> list[str]:
+    known = {
+        name: None
+        for result in results
+        for name in result.metrics
+        if not name.startswith((BASELINE, "ceiling/", "count/"))
+    }
+    units = dict.fromkeys(result.unit for result in results)
+    if not asked:
+        usual = [f"test/{error}_{unit}" for unit in units for error in ("mae", "rmse")]
+        names = [name for name in usual if name in known]
+        if not names:
+            raise InputError(
+                f"these runs have no {usual[0]}: choose with --metric ({_some(known)})"
+            )
+        return names
+    for name in asked:
+        if name not in known:
+            near = did_you_mean(closest(name, known)) or f" (there are {_some(known)})"
+            raise InputError(f"no metric '{name}' in these runs{near}")
+    return list(dict.fromkeys(asked))
+
+
+def _some(names: Iterable[str]) -> str:
+    words = list(names)
+    return ", ".join(words[:6]) + (", ..." if len(words) > 6 else "")
+
+
+def _add_errors(result: Result, names: Sequence[str]) -> str | None:
+    """Sum the errors of predictions.parquet by unit -> what is wrong with the file, or None."""
+    wanted = [n for n in names if n in result.metrics and FROM_PREDICTIONS.match(n)]
+    if not wanted:
+        return None
+    try:
+        table = pd.read_parquet(result.run.file(PREDICTIONS))
+        horizons = result.run.spec.get("horizons") or {}
+        for name in wanted:
+            result.errors.update(_unit_errors(table, name, horizons))
+    except FileNotFoundError:
+        return f"no {PREDICTIONS}"
+    except Exception as error:  # pyarrow's and pandas' own kinds, a missing column
+        return f"{PREDICTIONS}: {type(error).__name__}: {error}"
+    for (prefix, name), found in result.errors.items():
+        printed = result.metrics.get(f"{prefix}{name}", math.nan)
+        if not math.isclose(float(statistics.pooled(_by_unit([found]))), printed, rel_tol=1e-6):
+            return f"{PREDICTIONS} does not give the {prefix}{name} of metrics.json"
+    return None
+
+
+def _unit_errors(
+    table: pd.DataFrame, name: str, horizons: Mapping[str, int]
+) -> dict[tuple[str, str], UnitErrors]:
+    match = FROM_PREDICTIONS.match(name)
+    assert match
+    if horizons:
+        table = table[table["steps_ahead"] == (horizons[match["at"]] if match["at"] else 1)]
+    users, units = (table[c].astype(str).to_numpy(object) for c in ("user_id", "unit_id"))
+    codes = table.groupby([users, units], sort=True).ngroup().to_numpy()
+    _, first = np.unique(codes, return_index=True)
+    target = table["target"].to_numpy(np.float64)
+    steps = pd.DataFrame(
+        {"user": users, "unit": units, "step": table["step"].to_numpy(np.int64)}
+        | {"target": np.round(target, 3)}
+    )
+    hashes = pd.util.hash_pandas_object(steps, index=False).to_numpy()
+    tested = f"{len(table)}-{int(hashes.sum(dtype=np.uint64)):x}"  # whatever the order of rows
+    counts = np.bincount(codes).astype(np.float64)
+    columns = {"": "prediction"} | {
+        f"{BASELINE}{c.removeprefix('baseline_')}/": c
+        for c in map(str, table.columns)
+        if c.startswith("baseline_")
+    }
+    if "expected" in table:
+        columns[CEILING] = "expected"
+    root = match["error"] == "rmse"
+    out = {}
+    for prefix, column in columns.items():
+        error = np.abs(table[column].to_numpy(np.float64) - target)
+        out[prefix, name] = UnitErrors(
+            users=users[first],
+            units=units[first],
+            total=np.bincount(codes, error**2 if root else error).astype(np.float64),
+            count=np.ones(len(first)) if match["sum"] else counts,
+            root=root,
+            tested=tested,
+        )
+    return out
+
+
+# Groups
+
+
+def telling_keys(results: Sequence[Result]) -> list[str]:
+    """model, then as few choices and config keys as tell apart all runs that differ but by seed."""
+    groups = {key for result in results for key in result.choices} - {"model"}
+    keys = {key for result in results for key in result.config}
+
+    def place(key: str) -> tuple[int, int]:
+        head = key.partition(".")[0]
+        return (ORDER.index(head) if head in ORDER else len(ORDER), first[key])
+
+    first: dict[str, int] = {}
+    for result in results:
+        for key in result.config:
+            first.setdefault(key, len(first))
+    dotted = sorted((key for key in keys if key != "seed" and not _skipped(key)), key=place)
+    chosen = ["model"]
+    cells = len({_values(result, chosen) for result in results})
+    for key in [*sorted(groups - {"accelerator"}), *dotted]:
+        finer = len({_values(result, [*chosen, key]) for result in results})
+        if finer > cells:
+            chosen, cells = [*chosen, key], finer
+    return chosen
+
+
+def _skipped(key: str) -> bool:
+    parts = key.split(".")
+    return parts[-1] == "path" or any(
+        ".".join(parts[:n]) in NOT_IDENTITY for n in range(1, len(parts) + 1)
+    )
+
+
+def _checked_keys(results: Sequence[Result], by: Sequence[str]) -> list[str]:
+    known = {key for result in results for key in (*result.choices, *result.config)}
+    for key in by:
+        if key not in known:
+            near = did_you_mean(closest(key, sorted(known))) or " in the config of these runs"
+            raise InputError(f"--by: no key '{key}'{near}")
+    return list(dict.fromkeys(by))
+
+
+def _values(result: Result, keys: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_word(result, key) for key in keys)
+
+
+def _word(result: Result, key: str) -> str:
+    if key in result.choices:
+        return result.choices[key]
+    value = result.config.get(key, "-")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value)
+    if value is None or isinstance(value, bool):
+        text = {None: "null", True: "true", False: "false"}[value]
+    return re.sub(r"[\s']", "", text)
+
+
+def _name(result: Result, keys: Sequence[str]) -> str:
+    last = [key.rpartition(".")[2] for key in keys]
+    words = []
+    for key, short in zip(keys, last, strict=True):
+        word = _word(result, key)
+        named = key if last.count(short) > 1 else short
+        words.append(word if key in result.choices else f"{named}={word}")
+    return " ".join(words)
+
+
+def _natural(word: str) -> list[tuple[float, str]]:
+    """A key that sorts 9 before 10."""
+    parts = re.findall(r"[0-9]+(?:\.[0-9]+)?|[^0-9]+", word)
+    return [(float(part), "") if part[0] in "0123456789" else (math.inf, part) for part in parts]
+
+
+Signature = tuple[tuple[tuple[str, str], ...], tuple[str, str], tuple[tuple[str, str], ...]]
+
+
+def _signature(result: Result) -> Signature:
+    """What two runs must share to be of one protocol: its words, data, split and tested steps."""
+    tested = {name: errors.tested for (_, name), errors in result.errors.items()}
+    return tuple(result.protocol.items()), result.data, tuple(sorted(tested.items()))
+
+
+def _words(result: Result) -> dict[str, str]:
+    data, split = (text[:8] or "unknown" for text in result.data)
+    where = result.config.get("data.path")
+    out = {**result.protocol, "data hash": data, "split hash": split}
+    return out if where is None else {**out, "path": str(where)}
+
+
+def _rows(
+    results: Sequence[Result],
+    keys: Sequence[str],
+    signatures: Sequence[Signature],
+    names: Sequence[str],
+) -> list[Row]:
+    groups: dict[tuple[Any, ...], Row] = {}
+    under: dict[int, list[Result]] = {}
+    for result in results:
+        protocol = signatures.index(_signature(result))
+        under.setdefault(protocol, []).append(result)
+        place = (_values(result, keys), protocol)
+        if place not in groups:
+            groups[place] = Row(
+                name=_name(result, keys), kind="group", results=[], prefix="", protocols=[protocol]
+            )
+        groups[place].results.append(result)
+    rows = [groups[p] for p in sorted(groups, key=lambda p: ([*map(_natural, p[0])], p[1]))]
+    beside: dict[tuple[Any, ...], Row] = {}
+    for protocol, members in sorted(under.items()):
+        prefixes = {
+            f"{before}test/".rsplit("test/", 1)[0]: None
+            for result in members
+            for name in result.metrics
+            for before, found, _ in [name.partition("test/")]
+            if found and before.startswith((BASELINE, "ceiling/"))
+        }
+        for prefix in prefixes:
+            having = [r for r in members if any(f"{prefix}{n}" in r.metrics for n in names)]
+            if not having:
+                continue
+            figures = [
+                tuple(r.metrics.get(f"{prefix}{n}", math.nan) for n in names) for r in having
+            ]
+            if np.allclose(figures, figures[0], rtol=1e-9, equal_nan=True):
+                having = having[:1]  # it does not depend on the seed
+            steps = tuple(
+                having[0].errors[prefix, n].tested if (prefix, n) in having[0].errors else protocol
+                for n in names
+            )
+            same = tuple(f"{value:.9g}" for value in figures[0])
+            equal = (prefix, len(having) > 1 and protocol, steps, same)
+            if equal in beside:  # of another protocol, but the same figures on the same steps
+                beside[equal].protocols.append(protocol)
+                continue
+            ceiling = prefix.startswith("ceiling/")
+            name = LABELS.get(prefix, prefix.split("/")[1])
+            beside[equal] = Row(
+                name=name,
+                kind="ceiling" if ceiling else "baseline",
+                results=having,
+                prefix=prefix,
+                protocols=[protocol],
+            )
+    rows += sorted(beside.values(), key=lambda row: row.kind)  # stable: baseline, ceiling
+    for row in rows:
+        for name in names:
+            values = [
+                r.metrics[row.prefix + name] for r in row.results if row.prefix + name in r.metrics
+            ]
+            if values:
+                row.cells[name] = Cell(values=values)
+    return rows
+
+
+def _letters(number: int) -> str:
+    """a, b, ..., z, aa, ab, ..."""
+    text = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = chr(ord("a") + rest) + text
+    return text
+
+
+def _averaged(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
+    """What groups were averaged over: seeds, and what else differs within one."""
+    seeds = sorted({str(r.seed) for row in rows if row.kind == "group" for r in row.results})
+    notes = [f"averaged over runs of seed {', '.join(seeds)}; groups by {', '.join(keys)}"]
+    mixed: dict[str, set[str]] = {}
+    for row in rows:
+        if row.kind == "group":
+            for key in telling_keys(row.results):
+                words = {_word(result, key) for result in row.results}
+                if len(words) > 1:
+                    mixed.setdefault(key, set()).update(words)
+    for key, all_words in mixed.items():
+        notes.append(f"AVERAGED OVER MORE THAN SEEDS: {key} = {', '.join(sorted(all_words))}")
+    return notes
+
+
+# Inference
+
+
+def _by_unit(runs: Sequence[UnitErrors]) -> Errors:
+    return Errors(
+        total=np.stack([run.total for run in runs], axis=1),
+        count=np.stack([run.count for run in runs], axis=1),
+        root=runs[0].root,
+    )
+
+
+def _by_user(errors: Errors, user: NDArray[np.int64]) -> Errors:
+    def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        out = np.zeros((int(user.max()) + 1, values.shape[1]))
+        np.add.at(out, user, values)
+        return out
+
+    return Errors(total=summed(errors.total), count=summed(errors.count), root=errors.root)
+
+
+def _infer(
+    rows: Sequence[Row], name: str, against: str | None, resamples: int, seed: int
+) -> list[str]:
+    """Fill intervals, differences and p-values of one metric. -> notes."""
+    notes: list[str] = []
+    tests: dict[str, list[tuple[Row, list[UnitErrors]]]] = {}
+    for row in rows:
+        errors = [r.errors[row.prefix, name] for r in row.results if (row.prefix, name) in r.errors]
+        if errors:
+            tests.setdefault(errors[0].tested, []).append((row, errors))
+    if not tests:
+        return [f"{name} is not computed from predictions of the test: no interval, no difference"]
+    named = _named(rows, against) if against is not None else None
+    lacking: list[str] = []
+    said: dict[str, list[str]] = {}  # what is resampled -> marks of protocols
+    for members in tests.values():
+        marks = [mark for row, _ in members for mark in row.mark.split(",") if mark]
+        first = members[0][1][0]
+        user = np.unique(first.users, return_inverse=True)[1]
+        users, units = int(user.max()) + 1, len(first.units)
+        prepared = [_by_unit(errors) for _, errors in members]
+        few = users < MIN_USERS
+        strata = None
+        clusters = f"{users} users"
+        if few:
+            clusters = f"{_counted(units, 'unit')} within {_counted(users, 'user')}"
+            if units < 2:
+                said.setdefault(f"FEW USERS: {clusters}, so no interval and no difference", marks)
+                continue
+            strata = statistics.joined_strata(user)
+        else:
+            prepared = [_by_user(errors, user) for errors in prepared]
+        said.setdefault(
+            f"95 % percentile intervals over {resamples:,} resamples of {clusters}; seeds as they "
+            "are" + "; FEW USERS: this says nothing of other people" * few,
+            [],
+        ).extend(marks)
+        samples = statistics.bootstrap(prepared, strata=strata, resamples=resamples, seed=seed)
+        for k, (row, _) in enumerate(members):
+            cell = row.cells[name]
+            cell.low, cell.high = statistics.interval(samples[:, k])
+            cell.clusters, cell.few_users = clusters, few
+        reference = _reference([row for row, _ in members], name, named, against)
+        if reference is None:
+            lacking += [row.label for row, _ in members if row.kind == "group"]
+            continue
+        members[reference][0].cells[name].reference = True
+        for k, (row, _) in enumerate(members):
+            if k == reference or row.kind == "ceiling":
+                continue
+            found = statistics.paired_difference(
+                prepared[k], prepared[reference], samples[:, k], samples[:, reference]
+            )
+            cell = row.cells[name]
+            cell.against, cell.difference = members[reference][0].label, found.value
+            cell.difference_low, cell.difference_high, cell.p = found.low, found.high, found.p
+    for text, marks in said.items():
+        where = ", ".join(dict.fromkeys(marks))
+        notes.append(f"({where}) {text}" if where and len(said) > 1 else text)
+    cells = [row.cells[name] for row in rows if name in row.cells]
+    tested = [cell for cell in cells if cell.p is not None]
+    adjusted = statistics.holm([cell.p for cell in tested if cell.p is not None])
+    for cell, p in zip(tested, adjusted, strict=True):
+        cell.p_adjusted = float(p)
+    if tested:
+        notes.append(
+            "differences are paired (the same resamples); p two-sided, with Holm's correction over "
+            f"the {_counted(len(tested), 'row')} of a metric"
+        )
+    if lacking:
+        names = " or ".join(row.label for row in named or ()) or "any baseline"
+        notes.append(
+            f"no difference in {name} for {', '.join(lacking)}: not tested on the steps of {names}"
+        )
+    return notes
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
+def _named(rows: Sequence[Row], against: str) -> list[Row]:
+    """The groups or baselines that `against` names: a label, a name, or some of a name's words."""
+    able = [row for row in rows if row.kind != "ceiling"]
+    for fits in (
+        lambda row: row.label == against,
+        lambda row: row.name == against,
+        lambda row: set(against.split()) <= set(row.name.split()),
+    ):
+        found = [row for row in able if fits(row)]
+        if len({row.name for row in found}) > 1:
+            options = ", ".join(dict.fromkeys(f"'{row.name}'" for row in found))
+            raise InputError(f"--against '{against}' names several groups: {options}")
+        if found:
+            return found
+    labels = dict.fromkeys(row.label for row in able)
+    near = did_you_mean(closest(against, labels)) or f" (there are {', '.join(labels)})"
+    raise InputError(f"--against: no group or baseline '{against}'{near}")
+
+
+def _reference(
+    members: Sequence[Row], name: str, named: Sequence[Row] | None, against: str | None
+) -> int | None:
+    """Which of the rows that were tested on the same steps is the reference; None: none of them."""
+    if named is not None:
+        found = [k for k, row in enumerate(members) if row in named]
+        if len(found) > 1:
+            options = ", ".join(f"'{members[k].label}'" for k in found)
+            raise InputError(f"--against '{against}' stands under several protocols: {options}")
+        return found[0] if found else None
+    baselines = [k for k, row in enumerate(members) if row.kind == "baseline"]
+    return min(baselines, key=lambda k: members[k].cells[name].mean, default=None)
