@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fitexp.errors import InputError
-from fitexp.run import DAMAGED, FAILED, FINISHED, NAME_LENGTH, Run, find_runs
+from fitexp.run import DAMAGED, FAILED, FINISHED, Run, find_runs
 from fitexp.targets import closest, did_you_mean
 
 WIDTH = 100  # columns of every table
@@ -215,23 +215,24 @@ def terms(text: str) -> list[Term]:
 def listed(
     folder: Path, filters: Iterable[str] = (), sort: str | None = None
 ) -> tuple[list[Listed], list[str]]:
-    """Runs in and under a folder for which every filter holds -> (runs, keys that were asked).
+    """Runs in and under a folder for which every filter holds -> (runs, keys worth a column).
 
-    sort: a key, `-KEY` descending; runs without a value come last. Raises InputError for keys
-    that no run has.
+    sort: a key, `-KEY` descending; runs without a value come last. A key that has one value in
+    all these runs is worth none. Raises InputError for keys that no run has.
     """
     found = [Listed(run) for run in find_runs(folder)]
     wanted = [term for text in filters for term in terms(text)]
     order = (sort or "").removeprefix("-")
     if sort is not None and not order:
         raise InputError("--sort needs a key, as --sort test/mae_bpm or --sort -time")
-    asked = list(dict.fromkeys([*(term.key for term in wanted), *([order] if order else [])]))
+    fixed = {term.key for term in wanted if term.sign == "=" and not set("*?[") & {*term.value}}
+    asked = dict.fromkeys([*(term.key for term in wanted), *([order] if order else [])])
     for key in asked:
         _check_key(key, found)
     kept = [run for run in found if all(term.holds(run.value(term.key)) for term in wanted)]
     if order:
         kept = _sorted(kept, order, descending=str(sort).startswith("-"))
-    return kept, asked
+    return kept, [key for key in asked if key not in fixed]
 
 
 def _check_key(key: str, runs: Sequence[Listed]) -> None:
@@ -266,7 +267,8 @@ def _sorted(runs: Iterable[Listed], key: str, descending: bool) -> list[Listed]:
 
 def runs_table(runs: Iterable[Listed], asked: Iterable[str] = ()) -> str:
     """The rows of `ls`; keys that were asked for get a column of their own."""
-    extra = [key for key in asked if key not in (*SHOWN, *PROTOCOL, "seconds")]
+    known = (*SHOWN, *PROTOCOL, "seconds")
+    extra = [k for k in asked if k not in known and not k.startswith("test/mae_")]
     lines = []
     for run in runs:
         fields = run.fields
@@ -568,7 +570,7 @@ def named(run: Run) -> Run:
 
 
 def rerun_name(run: Run) -> str:
-    return f"{run.path.name[: NAME_LENGTH - 10]}_rerun"
+    return f"{run.path.name}_rerun"
 
 
 def reruns(run: Run) -> list[Run]:
