@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -973,6 +974,40 @@ def test_a_real_run_end_to_end(folder: Path) -> None:
     assert run.metrics == metrics
     listed = json.loads(fitexp_process(["ls", "--json"]).stdout)
     assert [row["run"] for row in listed] == [str(run.path)]
+
+
+@pytest.mark.slow
+def test_ctrl_c_once_ends_a_real_sweep_and_the_same_command_ends_it(folder: Path) -> None:
+    words = ["data.source.athletes=4", "data.source.workouts=6", "trainer.max_epochs=25"]
+    words += ["train", "-m", "seed=1,2,3", "model.hidden=8", "accelerator=cpu"]
+    words += ["early_stopping.patience=null"]
+    words = sorted(words, key=lambda word: word != "train")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fitexp.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    begun = 0
+    for line in process.stderr:
+        begun += line.startswith("fitexp: job ")
+        if begun == 2 and line.startswith("epoch  3/25"):
+            process.send_signal(signal.SIGINT)
+            break
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert out.endswith("1 of 3 jobs were not begun\n")
+    statuses = {Run(path).config["seed"]: Run(path).status for path in Path("outputs").iterdir()}
+    assert statuses == {1: "finished", 2: "interrupted"}
+    done = fitexp_process(words)
+    assert done.returncode == 0, done.stderr
+    assert "interrupted, goes on" in done.stderr
+    assert [Run(path).status for path in Path("outputs").iterdir()] == ["finished"] * 3
+    run = next(path for path in Path("outputs").iterdir() if "seed=2" in path.name)
+    again = fitexp_process(["rerun", str(run)])
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"figures: all \d+ agree exactly", again.stdout), again.stdout
 
 
 @pytest.mark.slow

@@ -171,7 +171,7 @@ def test_rows_of_strange_folders(tmp_path: Path) -> None:
     assert len(found) == len(contents) + 3
     rows = [Listed(run) for run in found]
     assert {row.status for row in rows} <= {"damaged", "created", "running"}
-    assert sum(row.status == "damaged" for row in rows) == len(contents) + 3 - 5
+    assert sum(row.status == "damaged" for row in rows) == len(contents) + 3 - 4
     for key in ("seed", "seconds", "created", "model", "regime"):
         kept, asked = listed(tmp_path, [f"{key}!=1"], f"-{key}")
         assert json.dumps([run.row() for run in kept], allow_nan=False)
