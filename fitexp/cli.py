@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import shlex
 import shutil
@@ -15,7 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fitexp import runs
 from fitexp.errors import InputError
+from fitexp.runs import JobRow, Sweep
 
 if TYPE_CHECKING:
     from fitexp.compose import Job
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from fitexp.run import Run
 
 OUTPUTS = "outputs"  # run folders lie in it, under the folder where the command was typed
-WIDTH = 100  # columns of every table
 MISTAKE, CRASH, INTERRUPT, PIPE = 2, 1, 130, 141
 
 USAGE = """\
@@ -32,7 +32,10 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp train [OVERRIDES] [HYDRA'S OPTIONS]   train and test a model; the last line is its folder
   fitexp resume RUN                            go on with an interrupted run, bit-identical on a CPU
   fitexp evaluate RUN [OVERRIDES]              test once more, also on other data (data.path=...)
-  fitexp ls [PATH] [--json]                    runs under PATH (outputs/) with status and test error
+  fitexp rerun RUN [--fresh]                   train again from the folder alone; do figures agree?
+  fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with status and test error
+  fitexp diff RUN RUN                          config, code, data and figures that differ
+  fitexp board [PATH] [--port N]               TensorBoard on PATH (outputs/)
   fitexp compare RUNS... [--by KEYS]           runs beside baselines: seeds averaged, paired tests
   fitexp data prepare|describe [OVERRIDES]     prepare the arrays of a config; describe the data
 
@@ -49,7 +52,8 @@ HELP = {
 fitexp train [OVERRIDES] [OPTIONS]: compose a config, train, test, print a table and its folder
 
   GROUP=CHOICE KEY=VALUE ~KEY +KEY=VALUE   overrides; every option and override in any order
-  -m, --multirun     one run for each combination of KEY=A,B; finished runs are not repeated
+  -m, --multirun     one run for each combination of KEY=A,B, at the end a table of the jobs; the
+                     same command again skips what is finished and goes on with the rest
   --fresh            of a multirun: train finished runs again, beside the old ones
   --cfg job|hydra|all [--resolve] [--package KEY]   print the config and stop
   --info [WHAT]      how the config is composed
@@ -68,8 +72,31 @@ fitexp evaluate RUN [OVERRIDES] [--allow PREFIX]: test a run's best.ckpt, print 
   KEY=VALUE        of the run's config.yaml (data.path=FOLDER, accelerator.devices=1, ...)
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 """,
+    "rerun": """\
+fitexp rerun RUN [--fresh] [--allow PREFIX]: train again from RUN's config.yaml alone, in a new
+folder RUN_rerun beside it; say what differs (code, packages, data) and whether the figures agree
+
+  --fresh          another time, though there is such a folder; else an interrupted one goes on and
+                   a finished one by the same code and data is only compared
+  --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
+""",
     "ls": """\
-fitexp ls [PATH] [--json]: the runs in and under PATH (default: outputs/)
+fitexp ls [PATH] [OPTIONS]: the runs in and under PATH (default: outputs/)
+
+  --filter 'model=fitrec* test/mae_bpm<8'   KEY=GLOB, KEY!=GLOB, KEY< <= > >= NUMBER; all must hold
+  --sort KEY    runs without a value last; -KEY from the largest to the smallest
+  --json        rows with all their metrics
+
+  KEY: run, status, model, data, protocol, regime, split, history, target, seed, created, time (s),
+  a metric (test/rmse_bpm), a group (loss) or a dotted key of the config (model.hidden). What is
+  asked for gets a column. test mae of short runs: one figure a horizon.
+""",
+    "diff": """\
+fitexp diff RUN RUN [--json]: what differs from the first run to the second: keys of the config,
+versions, code, hashes of data and split; then metrics side by side (--json: baselines too)
+""",
+    "board": """\
+fitexp board [PATH] [--port N]: open TensorBoard on PATH (default: outputs/), a run or a folder
 """,
     "compare": """\
 fitexp compare RUNS... [OPTIONS]: finished runs beside their baselines, under their protocols
@@ -148,7 +175,10 @@ def _command(words: list[str]) -> int:
         "train": _train_command,
         "resume": _resume_command,
         "evaluate": _evaluate_command,
+        "rerun": _rerun_command,
         "ls": _ls_command,
+        "diff": _diff_command,
+        "board": _board_command,
         "compare": _compare_command,
         "data": _data_command,
     }
@@ -207,7 +237,28 @@ def _options(
 def _train_command(words: list[str]) -> int:
     fresh = "--fresh" in words
     words = [word for word in words if word != "--fresh"]
-    return _hydra(words, lambda job: _train(job, fresh))
+    sweep = Sweep()
+    try:
+        return _hydra(words, lambda job: _sweep_or_train(job, fresh, sweep))
+    finally:
+        if sweep.jobs:
+            with contextlib.suppress(BrokenPipeError):
+                print(f"\n{sweep.closing_table()}", flush=True)
+                folders = [job.run.path for job in sweep.jobs if job.run and job.run.path.exists()]
+                for last in folders[-1:]:  # the last line is a run's folder, here too
+                    print(last, flush=True)
+
+
+def _sweep_or_train(job: Job, fresh: bool, sweep: Sweep) -> None:
+    """One job; of a multirun it is noted in `sweep`."""
+    if job.sweep is None:
+        _train(job, fresh, JobRow(1, ""))
+        return
+    swept = [text for text in job.overrides if text.lstrip("+").partition("=")[0] in job.swept]
+    row = sweep.begin(" ".join(swept), job.total)
+    _note(sweep.progress())
+    with sweep.timed(row):
+        _train(job, fresh, row)
 
 
 def _hydra(words: list[str], task: Callable[[Job], None]) -> int:
@@ -230,8 +281,11 @@ def _hydra(words: list[str], task: Callable[[Job], None]) -> int:
 def _nothing(job: Job) -> None: ...
 
 
-def _train(job: Job, fresh: bool = False) -> None:
-    """Train and test one composed config. A mistake found before training leaves no folder."""
+def _train(job: Job, fresh: bool, row: JobRow) -> None:
+    """Train and test one composed config, its run is put into `row`.
+
+    A mistake found before training leaves no folder.
+    """
     from fitexp import compose, targets
     from fitexp.run import Run, new_folder, provenance, stamped_folder, sweep_name
 
@@ -258,32 +312,63 @@ def _train(job: Job, fresh: bool = False) -> None:
         name = sweep_name(_name_parts(job), fields["identity"])
         known = sorted(parent.glob(f"*_{name[-8:]}"))  # the identity, however it was typed
         if known and not fresh:
-            _go_on(Run(known[0]), fields)
+            row.run = Run(known[0])
+            _go_on(row, row.run, fields)
             return
         path, existed = new_folder(parent, name), False
     else:
         path, existed = stamped_folder(parent, job.choices.get("model", "run")), False
-    try:
-        run = Run.create(path, job.config, prepared.spec.to_dict(), fields)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            path.rmdir()  # only if it is empty: it may be another process's by now
-        raise
-    try:
-        _finish(run, prepared, targets.ANYTHING)  # the user has just named them himself
-    except InputError:
-        if not (path / "last.ckpt").exists():  # only building the model showed the mistake
-            shutil.rmtree(path, ignore_errors=True)
-            if existed:
-                path.mkdir()
-            for folder in missing:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-        raise
+    new = _New(path, existed, missing)
+    row.run = new.run
+    new.train(job.config, prepared, fields, targets.ANYTHING)  # he has just named them himself
 
 
-def _finish(run: Run, prepared: Prepared | None, allow: Sequence[str] | None) -> None:
-    """Train and test a created or interrupted run, print its table and, last, its folder."""
+class _New:
+    """A folder made for a run, which goes again if a mistake shows before training.
+
+    existed: it was there, empty, before; missing: folders above it that were not.
+    """
+
+    def __init__(self, path: Path, existed: bool, missing: Sequence[Path] = ()) -> None:
+        from fitexp.run import Run
+
+        self.run, self.existed, self.missing = Run(path), existed, missing
+
+    def train(
+        self,
+        config: Mapping[str, Any],
+        prepared: Prepared,
+        fields: Mapping[str, Any],
+        allow: Sequence[str] | None,
+        report: Callable[[], str] | None = None,
+    ) -> None:
+        path = self.run.path
+        try:
+            type(self.run).create(path, config, prepared.spec.to_dict(), fields)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                path.rmdir()  # only if it is empty: it may be another process's by now
+            raise
+        try:
+            _finish(self.run, prepared, allow, report)
+        except InputError:
+            if not (path / "last.ckpt").exists():  # only building the model showed the mistake
+                shutil.rmtree(path, ignore_errors=True)
+                if self.existed:
+                    path.mkdir()
+                for folder in self.missing:
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+            raise
+
+
+def _finish(
+    run: Run,
+    prepared: Prepared | None,
+    allow: Sequence[str] | None,
+    report: Callable[[], str] | None = None,
+) -> None:
+    """Train and test a created or interrupted run, print its table, `report`, last its folder."""
     from fitexp import worker
     from fitexp.report.table import closing_table
 
@@ -298,10 +383,12 @@ def _finish(run: Run, prepared: Prepared | None, allow: Sequence[str] | None) ->
         _note(f"{run.path} is marked failed")
         raise
     print(closing_table(run))
+    if report is not None:
+        print(f"\n{report()}\n")
     print(run.path, flush=True)
 
 
-def _go_on(run: Run, fields: Mapping[str, Any]) -> None:
+def _go_on(row: JobRow, run: Run, fields: Mapping[str, Any]) -> None:
     """A multirun's job whose folder is there: finished is reused, interrupted is resumed."""
     from fitexp import targets
     from fitexp.run import FINISHED, RUNNING
@@ -316,6 +403,7 @@ def _go_on(run: Run, fields: Mapping[str, Any]) -> None:
     manifest = run.manifest
     same = all(manifest.get(key) == fields.get(key) for key in ("version", "git"))
     code = "" if same else " by other code"
+    row.reused = True
     _note(f"{run.path}: finished before{code}, not trained again (--fresh trains it again)")
     print(run.path, flush=True)
 
@@ -380,6 +468,55 @@ def _resume_command(words: list[str]) -> int:
     return 0
 
 
+def _rerun_command(words: list[str]) -> int:
+    from fitexp import targets
+    from fitexp.run import DAMAGED, FINISHED, RUNNING, new_folder, provenance
+
+    fresh = "--fresh" in words
+    run, rest, allow = _run_of("rerun", [word for word in words if word != "--fresh"])
+    if rest:
+        raise InputError(f"fitexp rerun takes one run: what is '{rest[0]}'?")
+    run = runs.named(run)
+    manifest = run.manifest
+    if run.path.resolve().parent.name == "evaluations" and manifest.get("parent"):
+        raise InputError(f"{run.path} is an evaluation: rerun {run.path.resolve().parents[1]}")
+    prepared: Prepared = targets.build(run.config["data"], allow).prepare()
+    choices = manifest.get("choices")
+    fields = provenance(
+        run.config,
+        prepared.report,
+        command=shlex.join(["fitexp", *sys.argv[1:]]),
+        choices=choices if isinstance(choices, dict) else {},
+        parent=str(run.path),
+    )
+    before = [] if fresh else [other for other in runs.reruns(run) if other.status != DAMAGED]
+    try:
+        if before and before[-1].status == RUNNING:
+            pid = before[-1].manifest.get("pid")
+            raise InputError(f"{before[-1].path} is being trained by process {pid}")
+        if before and before[-1].status == FINISHED:
+            known = before[-1].manifest
+            same = ("version", "git", "packages", "identity", "data_hash")
+            if all(known.get(key) == fields[key] for key in same):
+                _note(f"{before[-1].path}: trained before (--fresh trains it once more)")
+                print(f"{runs.rerun_report(run, before[-1])}\n")
+                print(before[-1].path)
+                return 0
+        elif before and before[-1].manifest.get("data_hash") == fields["data_hash"]:
+            other = before[-1]
+            _note(f"{other.path}: {other.status}, goes on from where it stopped")
+            _finish(other, prepared, allow, lambda: runs.rerun_report(run, other))
+            return 0
+        new = _New(new_folder(run.path.parent, runs.rerun_name(run)), existed=False)
+        report = lambda: runs.rerun_report(run, new.run)  # noqa: E731
+        new.train(run.config, prepared, fields, allow, report)
+    except (InputError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        return _say(error)
+    return 0
+
+
 def _evaluate_command(words: list[str]) -> int:
     run, overrides, allow = _run_of("evaluate", words)
     from fitexp import worker
@@ -405,92 +542,68 @@ def _run_of(verb: str, words: list[str]) -> tuple[Run, list[str], Sequence[str] 
     return run, words[1:], (*allowed(), *added) if added else None
 
 
-# ls
+# runs: ls, diff, board
 
 
 def _ls_command(words: list[str]) -> int:
-    from fitexp.run import find_runs
-
-    words, flags, _ = _options(words, flags=("--json",))
+    words, flags, values = _options(words, flags=("--json",), values=("--filter", "--sort"))
     if len(words) > 1:
         raise InputError(f"fitexp ls takes one folder: what is '{words[1]}'?")
-    folder = Path(words[0] if words else OUTPUTS)
-    if words and not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    rows = [_row(run) for run in find_runs(folder)]
+    if len(values["--sort"]) > 1:
+        raise InputError("--sort takes one key")
+    folder = _folder(words)
+    found, asked = runs.listed(folder, values["--filter"], next(iter(values["--sort"]), None))
     if "--json" in flags:
-        print(json.dumps(rows, indent=2))
-    elif not rows:
-        _note(f"no runs in {folder}")
+        print(json.dumps([run.row() for run in found], indent=2))
+    elif not found:
+        chosen = " for which the filter holds" if values["--filter"] else ""
+        _note(f"no runs in {folder}{chosen}")
     else:
-        print(_ls_table(rows))
+        print(runs.runs_table(found, asked))
     return 0
 
 
-def _row(run: Run) -> dict[str, Any]:
-    """What `ls` tells of a run; of a damaged one what can be read. Never raises InputError."""
-    manifest: dict[str, Any] = {}
-    metrics: dict[str, float] = {}
-    with contextlib.suppress(InputError):
-        manifest = run.manifest
-    status = run.status
-    with contextlib.suppress(InputError):
-        metrics = run.metrics
-    choices = manifest.get("choices")
-    choices = choices if isinstance(choices, dict) else {}
-    numbers = {
-        name: value if math.isfinite(value) else None
-        for name, value in metrics.items()
-        if isinstance(value, int | float)
-    }
-    return {
-        "run": str(run.path),
-        "status": status,
-        "model": choices.get("model"),
-        "data": choices.get("data"),
-        "regime": manifest.get("regime"),
-        "seed": manifest.get("seed"),
-        "created": manifest.get("created"),
-        "seconds": manifest.get("seconds"),
-        "metrics": numbers,
-    }
+def _folder(words: list[str], needed: bool = False) -> Path:
+    """The folder that a command was given, else OUTPUTS, which may be missing unless `needed`."""
+    folder = Path(words[0] if words else OUTPUTS)
+    if (words or needed) and not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    return folder
 
 
-def _ls_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """At most 100 columns: a run's name that leaves too little room gets a line of its own."""
-    header = ("run", "status", "model", "data", "regime", "seed", "time", "test mae")
-    lines: list[tuple[str, ...]] = [header]
-    for row in rows:
-        error = next((n for n in row["metrics"] if n.startswith("test/mae_")), "")
-        value = row["metrics"].get(error)
-        unit = error.removeprefix("test/mae_").removeprefix("sequence_").replace("_", "/")
-        words = [row[key] for key in ("run", "status", "model", "data", "regime", "seed")]
-        lines.append(
-            (
-                *("-" if word is None else str(word) for word in words),
-                _duration(row["seconds"]),
-                "-" if value is None else f"{value:.2f} {unit}",
-            )
+def _diff_command(words: list[str]) -> int:
+    from fitexp.run import Run
+
+    words, flags, _ = _options(words, flags=("--json",))
+    if len(words) != 2:
+        raise InputError(
+            f"fitexp diff takes two run folders, not {len(words)}; fitexp ls lists them"
         )
-    widths = [max(len(line[column]) for line in lines) for column in range(1, len(header))]
-    room = WIDTH - sum(widths) - 2 * len(widths)
-    room = min(room, max(len(line[0]) for line in lines))
-    out = []
-    for name, *rest in lines:
-        figures = "  ".join(word.ljust(width) for word, width in zip(rest, widths, strict=True))
-        if len(name) > room:
-            out.append(name)
-            name = ""
-        out.append(f"{name.ljust(room)}  {figures}".rstrip())
-    return "\n".join(out)
+    old, new = map(Run, words)
+    for run in (old, new):
+        run.check()
+    found = runs.difference(old, new)
+    print(json.dumps(found, indent=2) if "--json" in flags else runs.difference_text(found))
+    return 0
 
 
-def _duration(seconds: object) -> str:
-    if not isinstance(seconds, int | float):
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
+def _board_command(words: list[str]) -> int:
+    """Become TensorBoard."""
+    from importlib.util import find_spec
+
+    words, _, values = _options(words, values=("--port",))
+    if len(words) > 1:
+        raise InputError(f"fitexp board takes one folder: what is '{words[1]}'?")
+    folder = _folder(words, needed=True)
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
+    for port in values["--port"][-1:]:
+        if not (port.isascii() and port.isdigit() and int(port[:9]) < 2**16):
+            raise InputError(f"--port {port}: it takes a whole number, 0 to 65535")
+        command += ["--port", port]
+    if find_spec("tensorboard") is None:
+        raise InputError("TensorBoard is not installed: pip install tensorboard")
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
 
 
 # compare

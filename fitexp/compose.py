@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
 import re
 import sys
@@ -86,7 +87,8 @@ class Job:
     config: resolved, plain values. known: the primary config as it is without overrides.
     choices: config group -> choice. overrides: of this job, as typed. folder: the run folder the
     user named (hydra.run.dir), else None. sweep: the folder of a multirun's runs, else None.
-    swept: keys and groups that a multirun varies.
+    swept: keys and groups that a multirun varies. total: its number of jobs, None where only
+    its sweeper knows.
     """
 
     config: dict[str, Any]
@@ -96,6 +98,7 @@ class Job:
     folder: Path | None
     sweep: Path | None
     swept: frozenset[str] = frozenset()
+    total: int | None = None
 
 
 def run(
@@ -122,11 +125,12 @@ def run(
             known = strip(composer.plain(composer.compose([])))
             varied = [o for o in composer.parse(args.overrides) if o.is_sweep_override()]
             swept = frozenset(str(o.key_or_group) for o in varied)
+            total = composer.count(settings, args.overrides) if multirun else None
             with tempfile.TemporaryDirectory(prefix="fitexp-") as scratch:
                 # Hydra makes its output folder before the job begins: not where a run shall lie.
                 place = f"hydra.{'sweep' if multirun else 'run'}.dir='{scratch}'"
                 args.overrides += [place, "hydra.job.chdir=false"]
-                job = _job_runner(settings, multirun, known, swept, composer, task, failed)
+                job = _job_runner(settings, multirun, known, swept, total, composer, task, failed)
                 run_hydra(args, job)
         except (InputError, BrokenPipeError):
             raise
@@ -149,6 +153,7 @@ def _job_runner(
     multirun: bool,
     known: Mapping[str, Any],
     swept: frozenset[str],
+    total: int | None,
     composer: Composer,
     task: Callable[[Job], None],
     failed: Callable[[Exception], None],
@@ -175,7 +180,7 @@ def _job_runner(
                 folder = None if hydra.sweep.subdir == "." else sweep / hydra.sweep.subdir
             elif settings.run.dir != ".":
                 folder = Path(settings.run.dir)
-            task(Job(config, known, choices, overrides, folder, sweep, swept))
+            task(Job(config, known, choices, overrides, folder, sweep, swept, total))
         except Exception as error:
             failed(error)
 
@@ -364,6 +369,21 @@ class Composer:
             return []
         key = override.get_key_element()
         return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+    def count(self, settings: DictConfig, overrides: Sequence[str]) -> int | None:
+        """Number of jobs of a multirun by Hydra's own sweeper; None for another one."""
+        sweeper = settings.sweeper
+        if not str(sweeper.get(targets.TARGET)).endswith("basic_sweeper.BasicSweeper"):
+            return None
+        params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+        sizes = {}  # a later override of a key replaces an earlier one
+        for override in self.parse([*params, *overrides]):
+            if override.is_sweep_override() and not override.is_discrete_sweep():
+                return None
+            several = override.is_sweep_override()
+            size = len(self.sweep_values(override)) if several else 1
+            sizes[override.get_key_element()] = size
+        return math.prod(sizes.values())
 
     def is_group(self, override: Override) -> bool:
         """Whether an override chooses a file of a config group."""

@@ -29,6 +29,7 @@ NEVER = tuple(
         "data.prepare",
         "report",
         "run",
+        "runs",
         "targets",
         "worker",
     )

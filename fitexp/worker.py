@@ -128,6 +128,8 @@ def fit(run: Run, prepared: Prepared | None = None, allow: Allow = None) -> None
             if isinstance(exit_.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             raise
+        if stop:  # noted in the last epoch, after which no batch asks
+            raise KeyboardInterrupt
 
 
 def test(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from fitexp.errors import InputError
 from fitexp.run import BEST, CONFIG_KEYS, LAST, METRICS, Run, write_json
 
 METRIC = {"test/mae_bpm": 3.25, "test/rmse_bpm": 4.0}
+VERBS = ("compare", "train", "resume", "evaluate", "rerun", "ls", "diff", "board", "data")
 Training = Callable[[Run], None]
 
 
@@ -95,20 +97,12 @@ def left(folder: Path) -> list[str]:
 def test_usage_names_every_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == 0
     printed = capsys.readouterr().out
-    for name in (
-        "train",
-        "resume",
-        "evaluate",
-        "ls",
-        "compare",
-        "data prepare|describe",
-        "--version",
-    ):
-        assert name in printed
+    for name in (*VERBS, "data prepare|describe", "--version"):
+        assert f" {name}" in printed
     assert printed.count("fitexp train ") >= 3  # the command and two examples
 
 
-@pytest.mark.parametrize("verb", ["train", "resume", "evaluate", "ls", "compare", "data"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_command_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([verb, "--help"]) == 0
     assert f"fitexp {verb}" in capsys.readouterr().out
@@ -205,6 +199,22 @@ MISTAKES = [
     ("compare . --form md", "did you mean --format?"),
     ("compare . --format jsn", "no format 'jsn'; did you mean json?"),
     ("compare . --by", "--by needs a value"),
+    ("ls --sort", "--sort needs a value"),
+    ("ls --sort -", "--sort needs a key"),
+    ("ls --sort a --sort b", "--sort takes one key"),
+    ("ls --filter model", "cannot read the filter 'model': it takes KEY=GLOB"),
+    ("ls --filter test/mae_bpm<low", "< takes a number"),
+    ("ls --filter model='x", "No closing quotation"),
+    ("diff", "takes two run folders, not 0"),
+    ("diff . . .", "takes two run folders, not 3"),
+    ("diff nowhere .", "nowhere: no such run folder"),
+    ("board", "outputs: no such folder"),
+    ("board nowhere", "nowhere: no such folder"),
+    ("board . .", "takes one folder"),
+    ("board . --port http", "--port http: it takes a whole number"),
+    ("board . --port 65536", "0 to 65535"),
+    ("rerun", "needs a run folder"),
+    ("rerun nowhere", "nowhere: no such run folder"),
 ]
 
 
@@ -425,7 +435,8 @@ def test_a_mistake_found_by_the_worker_leaves_no_folder(
     worker.training = raising(InputError("model X takes data of another kind"))
     for words in (["train"], ["train", "hydra.run.dir=a/b"], ["train", "-m", "seed=1,2"]):
         assert cli.main(words) == 2
-        assert capsys.readouterr().err.startswith("fitexp: model X takes data of another kind\n")
+        first, *_ = [x for x in capsys.readouterr().err.splitlines() if "fitexp: job" not in x]
+        assert first == "fitexp: model X takes data of another kind"
         assert left(folder) == []
 
 
@@ -530,6 +541,85 @@ def test_one_failed_job_does_not_stop_the_others(
     worker.training = training
     assert cli.main(["train", "-m", "seed=1,2"]) == 1
     assert [call[1].status for call in worker.calls] == ["failed", "finished"]
+
+
+def test_a_multirun_tells_its_progress_and_ends_with_a_table(
+    worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def training(run: Run) -> None:
+        if run.config["seed"] == 2:
+            raise RuntimeError("a defect\nof two lines")
+        finish(run)
+
+    worker.training = training
+    assert cli.main(["train", "-m", "seed=1,2", "model.hidden=8,16"]) == 1
+    printed = capsys.readouterr()
+    jobs = [line for line in printed.err.splitlines() if line.startswith("fitexp: job ")]
+    assert jobs[0] == "fitexp: job 1 of 4"
+    assert jobs[1:] == [f"fitexp: job {n} of 4, about 1 s left" for n in (2, 3, 4)]
+    lines = printed.out.splitlines()
+    closing = lines[lines.index(next(x for x in lines if x.startswith("job  "))) :]
+    assert re.split(r" {2,}", closing[0]) == ["job", "status", "time", "test mae"]
+    statuses = [word for x in closing for word in x.split() if word in ("finished", "failed")]
+    assert statuses == ["finished", "finished", "failed", "failed"]
+    assert closing[-3:-1] == [f"job {n}: RuntimeError: a defect of two lines" for n in (3, 4)]
+    assert Run(closing[-1]).config["seed"] == 2  # the last line is the last run's folder
+    assert all(len(line) <= 100 or line[3:].startswith("outputs/") for line in closing)
+    worker.training = finish
+    assert cli.main(["train", "-m", "seed=1,2,3", "model.hidden=8"]) == 0
+    out = capsys.readouterr().out
+    rows = [line for line in out.splitlines() if re.match(r"\d  outputs/", line)]
+    assert ["finished before" in row for row in rows] == [True, False, False]
+    assert all(row.endswith("3.25 bpm") for row in rows)
+
+
+def test_mistakes_in_jobs_are_rows_too(worker: Worker, capsys: pytest.CaptureFixture[str]) -> None:
+    worker.training = raising(InputError("optimizer.lr: too large"))
+    assert cli.main(["train", "-m", "seed=1,2", "model.hidden=8"]) == 2
+    out = capsys.readouterr().out
+    assert re.search(r"^1  seed=1 +failed ", out, re.MULTILINE)
+    assert out.endswith("job 1: optimizer.lr: too large\njob 2: optimizer.lr: too large\n")
+
+
+def test_ctrl_c_ends_the_sweep_with_its_table(
+    worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def training(run: Run) -> None:
+        if run.config["seed"] == 2:
+            raise KeyboardInterrupt
+        finish(run)
+
+    worker.training = training
+    assert cli.main(["train", "-m", "seed=1,2,3,4"]) == 130
+    assert [call[1].status for call in worker.calls] == ["finished", "interrupted"]
+    printed = capsys.readouterr()
+    *_, remark, last = printed.out.splitlines()
+    assert remark == "2 of 4 jobs were not begun"
+    assert Run(last).status == "interrupted"
+    assert printed.out.count("interrupted") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "jobs"),
+    [
+        ("seed=1,2,3 model.hidden=8,16", 6),
+        ("seed=range(0,4) score=x", 4),
+        ("loss=glob(*) seed=0", 2),
+        ("seed=1,2 seed=1,2,3", 3),
+        ("seed=0", 1),
+        ("seed=interval(0,3)", None),
+    ],
+)
+def test_the_number_of_jobs_is_known_beforehand(words: str, jobs: int | None) -> None:
+    from fitexp import compose
+
+    line = words.replace("score=x", "model.score=tanh").split(" ")
+    with compose._hydra(compose.parse([*line, "-m"])) as (hydra, _):
+        composer = compose.Composer(hydra, compose.CONFIG_NAME)
+        settings = composer.compose([]).hydra
+        assert composer.count(settings, line) == jobs
+        settings.sweeper._target_ = "another.Sweeper"
+        assert composer.count(settings, line) is None
 
 
 def test_the_user_names_the_folder_of_a_multirun(worker: Worker) -> None:
@@ -651,6 +741,149 @@ def test_ls_json_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == []
 
 
+# rerun, diff, board
+
+
+@pytest.fixture
+def data(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:
+    """What preparing the data of a run's folder gives: its report, to be changed."""
+    made = prepared(None)
+    protocol = SimpleNamespace(prepare=lambda: made)
+    monkeypatch.setattr(targets, "build", lambda node, allow=None: protocol)
+    report: dict[str, Any] = made.report
+    return report
+
+
+def test_rerun_trains_again_beside_and_says_whether_figures_agree(
+    worker: Worker, data: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", "hydra.run.dir=runs/mine"]) == 0
+    capsys.readouterr()
+    assert cli.main(["rerun", "runs/mine"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[-1] == "runs/mine_rerun"
+    assert "differs from the first run: nothing" in out
+    assert "figures: all 2 agree exactly" in out
+    again, first = Run("runs/mine_rerun"), Run("runs/mine")
+    assert (again.config, again.spec) == (first.config, first.spec)
+    assert again.manifest["parent"] == "runs/mine"
+    assert again.manifest["choices"] == first.manifest["choices"]
+    assert again.manifest["identity"] == first.manifest["identity"]
+    assert worker.calls[1][3] is None  # usual targets only
+    # finished by the same code: only compared, also from within the folder
+    os.chdir("runs/mine")
+    assert cli.main(["rerun", "."]) == 0
+    os.chdir("../..")
+    assert "trained before" in capsys.readouterr().err
+    assert len(worker.calls) == 2
+    # fresh, other code and other data train once more
+
+    def other(run: Run) -> None:
+        finish(run)
+        write_json(run.file(METRICS), {**METRIC, "test/mae_bpm": 3.5})
+
+    worker.training = other
+    Run("runs/mine_rerun").update(version="0.0.0")
+    assert cli.main(["rerun", "runs/mine"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "runs/mine_rerun_2"
+    data["data_hash"] = "e" * 64
+    assert cli.main(["rerun", "--fresh", "runs/mine", "--allow", "mylab."]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == "runs/mine_rerun_3"
+    assert worker.calls[-1][3] == (*targets.DEFAULT_ALLOW, "mylab.")
+    assert re.search(r"^data hash +d{12}  e{12}$", printed.out, re.MULTILINE)
+    said = "figures: 1 of 2 differ; the largest relative difference is 0.071: test/mae_bpm 3.25, "
+    assert f"{said}now 3.5" in printed.out
+
+
+def test_an_interrupted_rerun_goes_on(
+    worker: Worker, data: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", "hydra.run.dir=mine"]) == 0
+    worker.training = raising(KeyboardInterrupt(), after=lambda run: run.file(LAST).touch())
+    assert cli.main(["rerun", "mine"]) == 130
+    worker.training = finish
+    assert cli.main(["rerun", "mine"]) == 0
+    printed = capsys.readouterr()
+    assert "mine_rerun: interrupted, goes on" in printed.err
+    assert printed.out.splitlines()[-1] == "mine_rerun"
+    assert sorted(p.name for p in Path().iterdir()) == ["mine", "mine_rerun"]
+
+
+def test_a_rerun_that_cannot_be_leaves_no_folder(
+    worker: Worker, data: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", "hydra.run.dir=mine"]) == 0
+    worker.training = raising(InputError("optimizer: no such"))
+    assert cli.main(["rerun", "mine"]) == 2
+    worker.training = raising(RuntimeError("a defect"))
+    assert cli.main(["rerun", "mine"]) == 1
+    assert sorted(p.name for p in Path().iterdir()) == ["mine", "mine_rerun"]
+    assert Run("mine_rerun").status == "failed"
+    child = Run.create("mine/evaluations/1", Run("mine").config, {}, {"parent": "mine"})
+    child.update(status="interrupted")
+    assert cli.main(["rerun", str(child.path)]) == 2
+    assert "is an evaluation: rerun " in capsys.readouterr().err
+
+
+def test_rerun_says_in_one_line_that_data_are_gone(
+    worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import yaml
+
+    assert cli.main(["train", "data=workout_table", "data.path=gone", "hydra.run.dir=mine"]) == 0
+    config = Run("mine").config
+    capsys.readouterr()
+    assert cli.main(["rerun", "mine"]) == 2
+    printed = capsys.readouterr().err
+    assert "gone: no such" in printed
+    assert printed.count("\n") == 1
+    config["data"]["source"]["_target_"] = "os.system"
+    Run("mine").file("config.yaml").write_text(yaml.safe_dump(config))
+    assert cli.main(["rerun", "mine"]) == 2
+    assert not Path("mine_rerun").exists()
+
+
+def test_diff_prints_what_differs(worker: Worker, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "hydra.run.dir=a"]) == 0
+    assert cli.main(["train", "hydra.run.dir=b", "model.hidden=8", "optimizer.lr=0.1"]) == 0
+    capsys.readouterr()
+    assert cli.main(["diff", "a", "b"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^model\.hidden +64 +8$", out, re.MULTILINE)
+    assert re.search(r"^test/mae_bpm +3\.25 +3\.25 +0$", out, re.MULTILINE)
+    assert cli.main(["diff", "--json", "a", "b"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {*found["config"]} == {"model.hidden", "optimizer.lr"}
+    assert found["made"] == {}
+    assert found["metrics"]["test/mae_bpm"] == {"old": 3.25, "new": 3.25, "difference": 0.0}
+    Run("a").file("config.yaml").write_text("a: [")
+    assert cli.main(["diff", "a", "b"]) == 2
+
+
+def test_board_becomes_tensorboard(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import importlib.util
+
+    called: list[list[str]] = []
+
+    def execv(program: str, words: list[str]) -> None:
+        called.append([program, *words])
+        raise SystemExit  # it does not come back
+
+    monkeypatch.setattr(os, "execv", execv)
+    Path("outputs").mkdir()
+    for words in (["board"], ["board", ".", "--port", "7001"]):
+        with pytest.raises(SystemExit):
+            cli.main(words)
+    start = [sys.executable, sys.executable, "-m", "tensorboard.main", "--logdir"]
+    assert called == [[*start, "outputs"], [*start, ".", "--port", "7001"]]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert cli.main(["board"]) == 2
+    assert "TensorBoard is not installed" in capsys.readouterr().err
+
+
 # data
 
 
@@ -685,6 +918,10 @@ def fitexp_process(words: Sequence[str], **env: str) -> subprocess.CompletedProc
         ["--help"],
         ["--version"],
         ["ls"],
+        ["ls", "--filter", "seed=1", "--sort", "time"],
+        ["diff", "nowhere", "nowhere"],
+        ["board"],
+        ["rerun", "nowhere"],
         ["trian"],
         ["train", "trainer.max_epoch=3"],
         ["train", "model=fitrec_atn"],
@@ -747,6 +984,40 @@ def test_a_real_run_end_to_end(folder: Path) -> None:
     assert run.metrics == metrics
     listed = json.loads(fitexp_process(["ls", "--json"]).stdout)
     assert [row["run"] for row in listed] == [str(run.path)]
+
+
+@pytest.mark.slow
+def test_ctrl_c_once_ends_a_real_sweep_and_the_same_command_ends_it(folder: Path) -> None:
+    words = ["data.source.athletes=4", "data.source.workouts=6", "trainer.max_epochs=25"]
+    words += ["train", "-m", "seed=1,2,3", "model.hidden=8", "accelerator=cpu"]
+    words += ["early_stopping.patience=null"]
+    words = sorted(words, key=lambda word: word != "train")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fitexp.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    begun = 0
+    for line in process.stderr:
+        begun += line.startswith("fitexp: job ")
+        if begun == 2 and line.startswith("epoch  3/25"):
+            process.send_signal(signal.SIGINT)
+            break
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert out.endswith("1 of 3 jobs were not begun\n")
+    statuses = {Run(path).config["seed"]: Run(path).status for path in Path("outputs").iterdir()}
+    assert statuses == {1: "finished", 2: "interrupted"}
+    done = fitexp_process(words)
+    assert done.returncode == 0, done.stderr
+    assert "interrupted, goes on" in done.stderr
+    assert [Run(path).status for path in Path("outputs").iterdir()] == ["finished"] * 3
+    run = next(path for path in Path("outputs").iterdir() if "seed=2" in path.name)
+    again = fitexp_process(["rerun", str(run)])
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"figures: all \d+ agree exactly", again.stdout), again.stdout
 
 
 @pytest.mark.slow

@@ -134,6 +134,7 @@ def test_evaluate_on_another_folder_reads_that_folder(
     assert "were trained on" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "message"),
     [

@@ -193,20 +193,23 @@ def test_signals(tmp_path: Path, whole: Run, name: str) -> None:
     assert run.status == "finished"
 
 
+@pytest.mark.parametrize("at", [STEPS, EPOCHS * STEPS], ids=["first epoch", "last epoch"])
 def test_a_stop_at_an_epochs_end_loses_nothing(
-    tmp_path: Path, whole: Run, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, whole: Run, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
+    """Also of the last epoch, where training has ended: else a sweep would go on."""
     run = toy_run(tmp_path / "run")
-    monkeypatch.setenv(SIGNAL, f"SIGTERM:{STEPS}")
+    monkeypatch.setenv(SIGNAL, f"SIGTERM:{at}")
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         worker.train(run, allow=ALLOW)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     assert run.status == "interrupted"
-    assert load_checkpoint(run.file(LAST))["global_step"] == STEPS
+    assert load_checkpoint(run.file(LAST))["global_step"] == at
     monkeypatch.delenv(SIGNAL)
     worker.train(run, allow=ALLOW)
     assert_same_run(run, whole)
+    assert run.metrics == whole.metrics
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
