@@ -1007,7 +1007,7 @@ def test_ctrl_c_once_ends_a_real_sweep_and_the_same_command_ends_it(folder: Path
             break
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert out.endswith("1 of 3 jobs were not begun\n")
+    assert out.splitlines()[-2] == "1 of 3 jobs were not begun"
     statuses = {Run(path).config["seed"]: Run(path).status for path in Path("outputs").iterdir()}
     assert statuses == {1: "finished", 2: "interrupted"}
     done = fitexp_process(words)
