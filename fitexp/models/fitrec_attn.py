@@ -36,7 +36,7 @@ class FitRecAttn(nn.Module):
     the input attention stays linear.
 
     rescale: the encoder reads K alpha * u, so that the inputs keep their size where alpha is
-    uniform; as printed (false) they shrink K = 44 times, and whole workouts are hardly learned.
+    uniform; as printed (false) they shrink K times.
 
     Departures from the paper: `rescale`; linear attention starts uniform; no parameters that
     cancel in a softmax; unknown people and sports have a zero embedding; padding is masked in u

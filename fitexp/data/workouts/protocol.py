@@ -24,7 +24,7 @@ from fitexp.data.scaling import apply_scale, fit_scale
 from fitexp.data.sequences import Float, Int, forward_fill, step_ends
 from fitexp.data.spec import UNKNOWN, Scale, Spec
 from fitexp.data.workouts.series import SERIES, Samples, Steps, to_steps
-from fitexp.data.workouts.table import WorkoutTable
+from fitexp.data.workouts.table import WorkoutTable, reasons
 from fitexp.errors import InputError
 
 TARGETS = {"heart_rate": "bpm", "derived_speed": "km_h"}
@@ -369,9 +369,8 @@ def _enough(
     chosen = [i for i, name in enumerate(athlete) if name not in few]
     if not chosen:
         raise InputError(
-            f"nothing is left of {len(table.sessions)} workouts: rejected "
-            + ", ".join(f"{n:,} {reason}" for reason, n in rejected.items())
-            + f" (data.min_workouts={protocol.min_workouts}, "
+            f"nothing is left of {len(table.sessions)} workouts: rejected {reasons(rejected)} "
+            f"(data.min_workouts={protocol.min_workouts}, "
             f"data.min_piece_steps={protocol.min_piece_steps})"
         )
     return [kept[i] for i in chosen], [steps[i] for i in chosen]

@@ -81,7 +81,7 @@ def read_workout_table(*, path: str | None) -> WorkoutTable:
     samples = pd.concat(parts, ignore_index=True)
     if not len(samples):
         raise InputError(
-            f"{path}: no sample is left ({_reasons(rejected) or 'the sample files are empty'}); "
+            f"{path}: no sample is left ({reasons(rejected) or 'the sample files are empty'}); "
             "session_id must be written alike in sessions and samples"
         )
     samples = samples.sort_values(["session", "time_s"], kind="stable", ignore_index=True)
@@ -130,7 +130,8 @@ def _bad_line(file: Path) -> str:
     return "somewhere"
 
 
-def _reasons(rejected: Counter[str]) -> str:
+def reasons(rejected: Counter[str]) -> str:
+    """What was left out, as words for an error."""
     return ", ".join(f"{n:,} {reason}" for reason, n in rejected.items())
 
 
