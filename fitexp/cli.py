@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shlex
 import shutil
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fitexp import runs
 from fitexp.errors import InputError
-from fitexp.runs import JobRow, Sweep
+from fitexp.sweep import JobRow, Sweep
 
 if TYPE_CHECKING:
     from fitexp.compose import Job
@@ -237,51 +239,67 @@ def _options(
 def _train_command(words: list[str]) -> int:
     fresh = "--fresh" in words
     words = [word for word in words if word != "--fresh"]
-    sweep = Sweep()
-    try:
-        return _hydra(words, lambda job: _sweep_or_train(job, fresh, sweep))
-    finally:
-        if sweep.jobs:
-            with contextlib.suppress(BrokenPipeError):
-                print(f"\n{sweep.closing_table()}", flush=True)
-                folders = [job.run.path for job in sweep.jobs if job.run and job.run.path.exists()]
-                for last in folders[-1:]:  # the last line is a run's folder, here too
-                    print(last, flush=True)
+    with _new_sweep() as sweep:
+        try:
+            return _hydra(words, functools.partial(_train, fresh=fresh), sweep)
+        finally:
+            if sweep.is_multirun:
+                with contextlib.suppress(BrokenPipeError):
+                    print(f"\n{sweep.closing_table()}", flush=True)
+                    folders = [job.path for job in sweep.jobs if job.run]
+                    for last in folders[-1:]:  # the last line is a run's folder, here too
+                        print(last, flush=True)
 
 
-def _sweep_or_train(job: Job, fresh: bool, sweep: Sweep) -> None:
-    """One job; of a multirun it is noted in `sweep`."""
-    if job.sweep is None:
-        _train(job, fresh, JobRow(1, ""))
-        return
-    swept = [text for text in job.overrides if text.lstrip("+").partition("=")[0] in job.swept]
-    row = sweep.begin(" ".join(swept), job.total)
-    _note(sweep.progress())
-    with sweep.timed(row):
-        _train(job, fresh, row)
+Task = Callable[["Job", JobRow], None]
 
 
-def _hydra(words: list[str], task: Callable[[Job], None]) -> int:
+@contextlib.contextmanager
+def _new_sweep() -> Iterator[Sweep]:
+    with tempfile.TemporaryDirectory(prefix="fitexp-") as folder:
+        yield Sweep(Path(folder))
+
+
+def _hydra(words: list[str], task: Task, sweep: Sweep | None = None) -> int:
     """Run `task` for every job of Hydra's command line -> exit code, the worst of all jobs."""
     from fitexp import compose
 
-    codes: list[int] = []
-
-    def failed(error: Exception) -> None:
-        if isinstance(error, BrokenPipeError):
-            _discard_output()
-            codes.append(PIPE)
-        else:
-            codes.append(_say(error))
-
-    compose.run(words, task, failed)
+    if sweep is None:
+        with _new_sweep() as sweep:
+            return _hydra(words, task, sweep)
+    with sweep.interruptible():
+        compose.run(words, functools.partial(_job, task=task, sweep=sweep))
+    codes = [job.code for job in sweep.jobs]
+    if None in codes:
+        raise KeyboardInterrupt
     return next((code for code in (CRASH, MISTAKE, PIPE) if code in codes), 0)
 
 
-def _nothing(job: Job) -> None: ...
+def _job(job: Job, task: Task, sweep: Sweep) -> None:
+    """One job: what it raises is said, and noted in its row, and the next one follows."""
+    label = None
+    if job.sweep is not None:
+        swept = [text for text in job.overrides if text.lstrip("+").partition("=")[0] in job.swept]
+        label = " ".join(swept)
+    with sweep.job(job.number, label, job.total) as row:
+        if label is not None:
+            _note(sweep.progress(job.number, job.total))
+        try:
+            task(job, row)
+            row.code = 0
+        except BrokenPipeError:
+            _discard_output()
+            row.code = PIPE
+        except Exception as error:
+            row.code, text = _say(error), " ".join(str(error).split())
+            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            row.error = f"{kind}{text}" if text else type(error).__name__
 
 
-def _train(job: Job, fresh: bool, row: JobRow) -> None:
+def _nothing(job: Job, row: JobRow) -> None: ...
+
+
+def _train(job: Job, row: JobRow, fresh: bool) -> None:
     """Train and test one composed config, its run is put into `row`.
 
     A mistake found before training leaves no folder.
@@ -312,14 +330,14 @@ def _train(job: Job, fresh: bool, row: JobRow) -> None:
         name = sweep_name(_name_parts(job), fields["identity"])
         known = sorted(parent.glob(f"*_{name[-8:]}"))  # the identity, however it was typed
         if known and not fresh:
-            row.run = Run(known[0])
-            _go_on(row, row.run, fields)
+            row.path = str(known[0])
+            _go_on(row, Run(known[0]), fields)
             return
         path, existed = new_folder(parent, name), False
     else:
         path, existed = stamped_folder(parent, job.choices.get("model", "run")), False
     new = _New(path, existed, missing)
-    row.run = new.run
+    row.path = str(path)
     new.train(job.config, prepared, fields, targets.ANYTHING)  # he has just named them himself
 
 
@@ -668,14 +686,14 @@ def _data_command(words: list[str]) -> int:
     return _hydra(rest, verbs[verb])
 
 
-def _data_prepare(job: Job) -> None:
+def _data_prepare(job: Job, row: JobRow) -> None:
     prepared = _prepare(job)
     from fitexp.report.describe import counts
 
     print(counts(prepared))
 
 
-def _data_describe(job: Job) -> None:
+def _data_describe(job: Job, row: JobRow) -> None:
     prepared = _prepare(job)
     from fitexp.report.describe import describe
 

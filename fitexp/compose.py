@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -51,6 +52,9 @@ INJECTED: Mapping[str, tuple[str, ...]] = {
 }
 TRAINER = "pytorch_lightning.Trainer"
 
+# Choices that come with other packages -> what to install.
+EXTRAS = {("hydra/launcher", "joblib"): "fitexp[sweep]"}
+
 # Hydra's options -> number of values they take (None: one or none).
 FLAGS: Mapping[str, int | None] = {
     "--help": 0,
@@ -84,30 +88,34 @@ SHORT = {
 class Job:
     """One composed config and where its run folder is to lie.
 
-    config: resolved, plain values. known: the primary config as it is without overrides.
-    choices: config group -> choice. overrides: of this job, as typed. folder: the run folder the
-    user named (hydra.run.dir), else None. sweep: the folder of a multirun's runs, else None.
-    swept: keys and groups that a multirun varies. total: its number of jobs, None where only
+    known: the primary config as it is without overrides. choices: config group -> choice.
+    overrides: of this job, as typed. folder: the run folder the user named (hydra.run.dir), else
+    None. sweep: the folder of a multirun's runs, else None. swept: keys and groups that a
+    multirun varies. number: of the job in it, from 1; total: how many it has, None where only
     its sweeper knows.
     """
 
-    config: dict[str, Any]
+    resolve: Callable[[], dict[str, Any]]
     known: Mapping[str, Any]
     choices: dict[str, str]
     overrides: list[str]
     folder: Path | None
     sweep: Path | None
     swept: frozenset[str] = frozenset()
+    number: int = 1
     total: int | None = None
 
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Resolved, plain values. Raises InputError for a value that is missing or cannot be."""
+        return self.resolve()
 
-def run(
-    argv: Sequence[str], task: Callable[[Job], None], failed: Callable[[Exception], None]
-) -> None:
+
+def run(argv: Sequence[str], task: Callable[[Job], None]) -> None:
     """Do what Hydra's command line in `argv` says; call `task` for every job.
 
-    What a job raises goes to `failed` and the next job follows. Raises InputError for mistakes on
-    the command line and in configs.
+    Hydra's launcher calls it, perhaps in another process, so it must be picklable by cloudpickle
+    and must raise no Exception. Raises InputError for mistakes on the command line and in configs.
     """
     args = parse([_quoted_path(word) for word in argv])
     with _hydra(args) as (hydra, run_hydra):
@@ -130,7 +138,7 @@ def run(
                 # Hydra makes its output folder before the job begins: not where a run shall lie.
                 place = f"hydra.{'sweep' if multirun else 'run'}.dir='{scratch}'"
                 args.overrides += [place, "hydra.job.chdir=false"]
-                job = _job_runner(settings, multirun, known, swept, total, composer, task, failed)
+                job = _job_runner(settings, multirun, known, swept, total, composer, task)
                 run_hydra(args, job)
         except (InputError, BrokenPipeError):
             raise
@@ -156,7 +164,6 @@ def _job_runner(
     total: int | None,
     composer: Composer,
     task: Callable[[Job], None],
-    failed: Callable[[Exception], None],
 ) -> Callable[[DictConfig], None]:
     def job(cfg: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
@@ -164,28 +171,33 @@ def _job_runner(
 
         hydra = HydraConfig.get()
         overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-        try:
+
+        def resolve() -> dict[str, Any]:
             try:
-                config = resolved(cfg)
+                return resolved(cfg)
             except Exception as error:
                 raise InputError(composer.explain(error, overrides)) from error
-            choices = {
-                group: str(choice)
-                for group, choice in hydra.runtime.choices.items()
-                if choice is not None and not group.startswith("hydra/")
-            }
-            folder, sweep = None, None
-            if multirun:
-                sweep = Path(settings.sweep.dir)
-                folder = None if hydra.sweep.subdir == "." else sweep / hydra.sweep.subdir
-            elif settings.run.dir != ".":
-                folder = Path(settings.run.dir)
-            task(Job(config, known, choices, overrides, folder, sweep, swept, total))
-        except Exception as error:
-            failed(error)
+
+        folder, sweep, number = None, None, 1
+        if multirun:
+            sweep, number = Path(settings.sweep.dir), int(hydra.job.num) + 1
+            folder = None if hydra.sweep.subdir == "." else sweep / hydra.sweep.subdir
+        elif settings.run.dir != ".":
+            folder = Path(settings.run.dir)
+        choices = _choices(hydra)
+        task(Job(resolve, known, choices, overrides, folder, sweep, swept, number, total))
 
     job.__module__ = "fitexp"  # Hydra names the application after it
     return job
+
+
+def _choices(hydra: Any) -> dict[str, str]:
+    """Config group -> choice, Hydra's own groups aside."""
+    return {
+        group: str(choice)
+        for group, choice in hydra.runtime.choices.items()
+        if choice is not None and not group.startswith("hydra/")
+    }
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -525,6 +537,8 @@ class Composer:
             return f"no choice '{choice}' of {group}: it has none"
         near = targets.closest(choice, options)
         listed = f" (choices: {', '.join(options)})"
+        if (group, choice) in EXTRAS:
+            return f"{group}={choice} is not installed: pip install '{EXTRAS[group, choice]}'"
         return f"no choice '{choice}' of {group}{targets.did_you_mean(near)}{listed}"
 
     def _missing(self, key: str, overrides: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What folders of runs tell: list, filter and sort them, compare two, the table of a sweep.
+"""What folders of runs tell: list, filter and sort them, compare two, train one again.
 
 Reads manifests and metrics, of a config only what a key asks for. No torch, pandas or hydra.
 """
@@ -10,16 +10,15 @@ import math
 import os
 import re
 import shlex
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fitexp.errors import InputError
-from fitexp.run import DAMAGED, FAILED, FINISHED, Run, find_runs
+from fitexp.run import DAMAGED, Run, find_runs
 from fitexp.targets import closest, did_you_mean
 
 WIDTH = 100  # columns of every table
@@ -283,10 +282,10 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return _printable(word(value))
+    return printable(word(value))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without line ends and escapes that a strange manifest may hold."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
@@ -427,7 +426,7 @@ def change_table(what: str, changes: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _cell_of_change(key: str, value: object) -> str:
-    text = _printable(word(value))
+    text = printable(word(value))
     return text[:HASH_DIGITS] if key in ("code", "data hash", "split hash") else text
 
 
@@ -459,106 +458,6 @@ def _apart(a: float, b: float) -> float:
         return 0.0
     apart = abs(a - b) / max(abs(a), abs(b))
     return math.inf if math.isnan(apart) else apart
-
-
-# A multirun
-
-
-@dataclass
-class JobRow:
-    """One job of a multirun. run: its folder, None before or where it has none."""
-
-    number: int
-    label: str
-    run: Run | None = None
-    reused: bool = False
-    error: str | None = None
-    seconds: float = 0.0
-
-    @property
-    def status(self) -> str:
-        if self.run is None or not self.run.path.exists():
-            return FAILED if self.error else "not begun"
-        if self.reused and not self.error:
-            return "finished before"
-        status = Listed(self.run).status
-        return FAILED if self.error and status == FINISHED else status
-
-
-@dataclass
-class Sweep:
-    """The jobs of a multirun as they come, for the progress line and the closing table."""
-
-    clock: Callable[[], float] = time.monotonic
-    jobs: list[JobRow] = field(default_factory=list)
-    total: int | None = None
-
-    def begin(self, label: str, total: int | None) -> JobRow:
-        self.total = total
-        self.jobs.append(JobRow(len(self.jobs) + 1, label))
-        return self.jobs[-1]
-
-    def progress(self) -> str:
-        """`job 2 of 6, about 3 min left`: by the mean of the jobs that were trained here."""
-        number = len(self.jobs)
-        if self.total is None:
-            return f"job {number}"
-        trained = [job.seconds for job in self.jobs[:-1] if not job.reused and not job.error]
-        left = ""
-        if trained:
-            left = f", {about(sum(trained) / len(trained) * (self.total - number + 1))} left"
-        return f"job {number} of {self.total}{left}"
-
-    def timed(self, job: JobRow) -> _Timed:
-        return _Timed(self, job)
-
-    def closing_table(self) -> str:
-        """One row a job: run, status, time, main metric; below it the errors, one line each."""
-        lines = []
-        for job in self.jobs:
-            name = str(job.run.path) if job.run and job.run.path.exists() else job.label
-            metrics = Listed(job.run).metrics if job.run else {}
-            spent = "-" if job.reused else duration(job.seconds)
-            first = f"{job.number}  {_printable(name)}"
-            lines.append([first, job.status, spent, main_metric(metrics)])
-        text = table(["job", "status", "time", "test mae"], lines)
-        rest = list(self._remarks())
-        return "\n".join([text, *rest])
-
-    def _remarks(self) -> Iterator[str]:
-        for job in self.jobs:
-            if job.error:
-                yield clipped(f"job {job.number}: {_printable(job.error)}", WIDTH)
-        if self.total is not None and len(self.jobs) < self.total:
-            yield f"{self.total - len(self.jobs)} of {self.total} jobs were not begun"
-
-
-class _Timed:
-    """Notes on leaving how long a job took, and what it raised unless it was interrupted."""
-
-    def __init__(self, sweep: Sweep, job: JobRow) -> None:
-        self.sweep, self.job = sweep, job
-
-    def __enter__(self) -> JobRow:
-        self.begun = self.sweep.clock()
-        return self.job
-
-    def __exit__(self, kind: object, value: BaseException | None, trace: object) -> None:
-        self.job.seconds = self.sweep.clock() - self.begun
-        if isinstance(value, InputError):
-            self.job.error = " ".join(str(value).split())
-        elif isinstance(value, Exception):
-            text = " ".join(str(value).split())
-            self.job.error = f"{type(value).__name__}: {text}" if text else type(value).__name__
-
-
-def about(seconds: float) -> str:
-    """`about 40 s`, `about 3 min`, `about 2.5 h`."""
-    if seconds < 60:
-        return f"about {max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"about {round(seconds / 60)} min"
-    return f"about {seconds / 3600:.1f} h"
 
 
 # Training again

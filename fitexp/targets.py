@@ -30,6 +30,7 @@ NEVER = tuple(
         "report",
         "run",
         "runs",
+        "sweep",
         "targets",
         "worker",
     )

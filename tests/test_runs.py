@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fitexp import runs
 from fitexp.errors import InputError
 from fitexp.run import BEST, METRICS, Run, find_runs, write_json
-from fitexp.runs import JobRow, Listed, Sweep, Term, agreement, listed, runs_table, terms
+from fitexp.runs import Listed, Term, agreement, listed, runs_table, terms
 
 
 def make(path: Path, config: dict[str, Any], metrics: dict[str, Any], **fields: Any) -> Run:
@@ -249,36 +249,6 @@ def test_agreement() -> None:
     assert "is inf" in agreement({"a": 2.0}, {"a": math.nan})
     assert "2 are in one run only" in agreement({"a": 2.0, "b": 1.0}, {"a": 2.0, "c": 1.0})
     assert "nothing to compare" in agreement({"a": 1.0}, {})
-
-
-def test_progress_of_a_sweep() -> None:
-    now = [0.0]
-    sweep = Sweep(clock=lambda: now[0])
-
-    def job(seconds: float, **fields: Any) -> str:
-        row = sweep.begin("x", 6)
-        said = sweep.progress()
-        with sweep.timed(row):
-            now[0] += seconds
-        for key, value in fields.items():
-            setattr(row, key, value)
-        return said
-
-    assert job(1, reused=True) == "job 1 of 6"
-    assert job(60) == "job 2 of 6"
-    assert job(30, error="x") == "job 3 of 6, about 4 min left"
-    assert job(120) == "job 4 of 6, about 3 min left"
-    assert job(0) == "job 5 of 6, about 3 min left"
-    assert "1 of 6 jobs were not begun" in sweep.closing_table()
-    sweep.begin("x", None)
-    assert sweep.progress() == "job 6"
-    assert runs.about(7200) == "about 2.0 h"
-
-
-def test_status_of_a_job_whose_run_was_damaged(tmp_path: Path) -> None:
-    assert JobRow(1, "x").status == "not begun"
-    assert JobRow(1, "x", error="e").status == "failed"
-    assert JobRow(1, "x", Run(tmp_path), error="e").status == "damaged"
 
 
 def test_a_thousand_runs_are_listed_fast(tmp_path: Path) -> None:
