@@ -39,6 +39,7 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp diff RUN RUN                          config, code, data and figures that differ
   fitexp board [PATH] [--port N]               TensorBoard on PATH (outputs/)
   fitexp compare RUNS... [--by KEYS]           runs beside baselines: seeds averaged, paired tests
+  fitexp reproduce TABLE [--quick]             a paper's table: its figures beside measured ones
   fitexp data prepare|describe [OVERRIDES]     prepare the arrays of a config; describe the data
 
   --help     this text; fitexp train --help lists all groups, choices and keys
@@ -113,6 +114,19 @@ fitexp compare RUNS... [OPTIONS]: finished runs beside their baselines, under th
   Differences are paired by user (10,000 bootstrap resamples; below 10 users of workouts within
   users), with Holm's correction. Lower is better.
 """,
+    "reproduce": """\
+fitexp reproduce TABLE [OVERRIDES] [OPTIONS]: train the rows of a paper's table, then print its
+figures beside the measured ones, with baselines and 95 % intervals. The same command again goes
+on where it was cut; finished runs are reused. The table alone is on standard output.
+
+  --list            the tables there are
+  --quick           one seed, fewer users and epochs; headed QUICK
+  --seeds N         runs a row (default: the table's)
+  --format FORMAT   table | md | csv | latex | json
+  --fresh           train finished runs again
+  --config-dir DIR  a folder with further configs, as DIR/table/mine.yaml
+  OVERRIDES         for every row: data=workout_table data.path=FOLDER, hydra/launcher=joblib, ...
+""",
     "data": """\
 fitexp data prepare [OVERRIDES]    prepare and cache the arrays of a config, print counts
 fitexp data describe [OVERRIDES]   prepare them and describe them
@@ -182,6 +196,7 @@ def _command(words: list[str]) -> int:
         "diff": _diff_command,
         "board": _board_command,
         "compare": _compare_command,
+        "reproduce": _reproduce_command,
         "data": _data_command,
     }
     if verb not in verbs:
@@ -453,7 +468,9 @@ def _name_parts(job: Job) -> list[str]:
         if key != "model":
             part = value if key in job.choices else override
             (swept if key in job.swept else fixed).append(part)
-    return [job.choices.get("model", "run"), *swept, *fixed]
+    model = job.choices.get("model", "run")
+    named = bool(swept) and swept[0].startswith(model)  # experiment=fitrec_attn_short
+    return [*([] if named else [model]), *swept, *fixed]
 
 
 def _prepare(job: Job) -> Prepared:
@@ -632,24 +649,30 @@ def _compare_command(words: list[str]) -> int:
     words, _, values = _options(words, values=options)
     if not words:
         raise InputError("fitexp compare needs run folders; fitexp ls lists them")
-    formats = ("table", "md", "csv", "latex", "json")
-    form = (values["--format"] or ["table"])[-1]
-    if form not in formats:
-        raise InputError(f"no format '{form}'{_near(form, formats)} ({', '.join(formats)})")
+    form = _format(values["--format"])
     by, metrics = (
         [name.strip() for text in values[option] for name in text.split(",") if name.strip()]
         for option in ("--by", "--metric")
     )
     runs = _named_runs(words)
     from fitexp.report.compare import compare
-    from fitexp.report.compare_formats import FORMATS
+    from fitexp.report.compare_sheets import document
+    from fitexp.report.document import FORMATS
 
     against = values["--against"][-1] if values["--against"] else None
     comparison, left_out = compare(runs, by=by, metrics=metrics, against=against)
     for line in left_out:
         _note(f"left out: {line}")
-    print(FORMATS[form](comparison))
+    print(FORMATS[form](document(comparison)))
     return 0
+
+
+def _format(given: Sequence[str]) -> str:
+    formats = ("table", "md", "csv", "latex", "json")
+    form = given[-1] if given else formats[0]
+    if form not in formats:
+        raise InputError(f"no format '{form}'{_near(form, formats)} ({', '.join(formats)})")
+    return form
 
 
 def _named_runs(words: Sequence[str]) -> list[Run]:
@@ -671,6 +694,64 @@ def _named_runs(words: Sequence[str]) -> list[Run]:
     if not found:
         raise InputError(f"no run in {', '.join(words)}; fitexp ls lists them")
     return list(found.values())
+
+
+# reproduce
+
+
+def _reproduce_command(words: list[str]) -> int:
+    from fitexp import compose
+    from fitexp.report.paper_table import paper_table
+
+    flags, values = ("--list", "--quick", "--fresh"), ("--seeds", "--format", "--config-dir")
+    words, given, found = _options(words, flags, values)
+    form = _format(found["--format"])
+    options = [f"--config-dir={folder}" for folder in found["--config-dir"][-1:]]
+    names = compose.tables(options)
+    if "--list" in given:
+        tables = [paper_table(name, compose.table(name, options)) for name in names]
+        print(runs.table(["table", "rows", "seeds", "title"], [t.listed() for t in tables]))
+        return 0
+    if not words or "=" in words[0]:
+        raise InputError(f"fitexp reproduce needs a table ({', '.join(names)})")
+    name, *overrides = words
+    if name not in names:
+        raise InputError(f"no table '{name}'{_near(name, names)} (there are {', '.join(names)})")
+    table = paper_table(name, compose.table(name, options))
+    quick = "--quick" in given
+    seeds = 1 if quick else table.seeds
+    for text in found["--seeds"][-1:]:
+        if quick or not (text.isascii() and text.isdigit() and int(text) > 0):
+            raise InputError(f"--seeds {text}: a whole number above 0, and not with --quick")
+        seeds = int(text)
+    overrides = [*table.overrides, *overrides]
+    choices = compose.data_choices(table.experiments, overrides, options)
+    line = ["-m", f"experiment={','.join(table.experiments)}"]
+    line += [f"seed={','.join(map(str, range(seeds)))}"]
+    line += [*(table.quick_overrides(choices) if quick else ()), *overrides, *options]
+    with _new_sweep() as sweep:
+        try:
+            code = _hydra(line, functools.partial(_train_aside, fresh="--fresh" in given), sweep)
+        finally:
+            print(f"\n{sweep.closing_table()}\n", file=sys.stderr, flush=True)
+        jobs = sweep.jobs
+    from fitexp.report.document import FORMATS
+    from fitexp.report.reproduce import document
+    from fitexp.run import Run
+
+    trained: dict[str, list[Run]] = {}
+    for job in jobs:  # the last key, the seed, varies fastest
+        experiment = table.experiments[(job.number - 1) // seeds]
+        trained.setdefault(experiment, []).extend([Run(job.path)] if job.path else [])
+    failed = [f"{job.label}: {job.error}" for job in jobs if job.error]
+    print(FORMATS[form](document(table, trained, quick=quick, notes=failed)))
+    return code
+
+
+def _train_aside(job: Job, row: JobRow, fresh: bool) -> None:
+    """`_train`, what it prints on standard error: standard output is the table's."""
+    with contextlib.redirect_stdout(sys.stderr):
+        _train(job, row, fresh)
 
 
 # data

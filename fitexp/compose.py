@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 CONFIG_PATH = "pkg://fitexp.conf"
 CONFIG_NAME = "train"
+TABLE = "table"  # config group of the papers' tables, no part of a run's config
 ENTRY_POINTS = "fitexp.configs"  # packages add search paths: NAME = "their.package.of.yaml"
 
 # Keys of YAML files that only interpolations read -> the key of data whose value they depend on.
@@ -144,6 +145,43 @@ def run(argv: Sequence[str], task: Callable[[Job], None]) -> None:
             raise
         except Exception as error:
             raise InputError(composer.explain(error, args.overrides)) from error
+
+
+def tables(options: Sequence[str]) -> list[str]:
+    """Names of the config group `table`. options: Hydra's, as --config-dir."""
+    with _hydra(parse(options)) as (hydra, _):
+        return list(hydra.config_loader.get_group_options(TABLE))
+
+
+def table(name: str, options: Sequence[str]) -> Any:
+    """The values of one file of the config group `table`. Raises InputError."""
+    with _hydra(parse(options)) as (hydra, _):
+        composer = Composer(hydra, f"{TABLE}/{name}")
+        try:
+            return composer.plain(composer.compose([])).get(TABLE)
+        except Exception as error:
+            raise InputError(composer.explain(error, [])) from error
+
+
+def data_choices(
+    experiments: Sequence[str], overrides: Sequence[str], options: Sequence[str]
+) -> set[str]:
+    """What `data` the experiments choose under overrides, each of which must name one value."""
+    with _hydra(parse(options)) as (hydra, _):
+        composer = Composer(hydra, CONFIG_NAME)
+        try:
+            for override in composer.parse(overrides):
+                if override.is_sweep_override() or override.key_or_group in ("experiment", "seed"):
+                    raise InputError(
+                        f"{override.input_line}: the rows of a table have their experiments, and "
+                        "seeds by --seeds; an override holds for all of them and names one value"
+                    )
+            rows = [composer.compose([f"experiment={name}", *overrides]) for name in experiments]
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(composer.explain(error, overrides)) from error
+        return {_choices(cfg.hydra)["data"] for cfg in rows}
 
 
 def _quoted_path(word: str) -> str:
@@ -405,7 +443,8 @@ class Composer:
         return "." not in key and key in self.groups()
 
     def groups(self) -> list[str]:
-        return [name for name in self.hydra.config_loader.list_groups("") if name[:2] != "__"]
+        found = self.hydra.config_loader.list_groups("")
+        return [name for name in found if name[:2] != "__" and name != TABLE]
 
     def check_values(self, cfg: DictConfig, overrides: Sequence[Override]) -> None:
         """Refuse added keys that nothing takes, and values of another type than the YAML's."""
@@ -509,6 +548,8 @@ class Composer:
         return _first_line(text) or type(error).__name__
 
     def _no_key(self, key: str, overrides: Sequence[str]) -> str:
+        if key == TABLE:
+            return "a table is no part of one run: fitexp reproduce TABLE"
         near = targets.closest(key, self.keys(overrides, key))
         return f"no key '{key}'{targets.did_you_mean(near) or '; all keys: --cfg job'}"
 

@@ -21,7 +21,18 @@ from fitexp.errors import InputError
 from fitexp.run import BEST, CONFIG_KEYS, LAST, METRICS, Run, write_json
 
 METRIC = {"test/mae_bpm": 3.25, "test/rmse_bpm": 4.0}
-VERBS = ("compare", "train", "resume", "evaluate", "rerun", "ls", "diff", "board", "data")
+VERBS = (
+    "compare",
+    "reproduce",
+    "train",
+    "resume",
+    "evaluate",
+    "rerun",
+    "ls",
+    "diff",
+    "board",
+    "data",
+)
 Training = Callable[[Run], None]
 
 

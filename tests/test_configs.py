@@ -15,8 +15,9 @@ CONF = Path(__file__).parents[1] / "conf"
 CHOICES = sorted(
     (str(path.parent.relative_to(CONF)), path.stem)
     for path in CONF.rglob("*.yaml")
-    if path.parent != CONF and not path.stem.startswith("_")
+    if path.parent not in (CONF, CONF / "table") and not path.stem.startswith("_")
 )
+TABLES = sorted(path.stem for path in (CONF / "table").glob("*.yaml"))
 # Keys without a default that a choice needs to be composed.
 NEEDED = {("data", "workout_table"): ["data.path=."]}
 

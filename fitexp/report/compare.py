@@ -1,6 +1,6 @@
 """Runs side by side: seeds averaged, differences paired by user, baselines and protocol beneath.
 
-Runs are read and grouped here; statistics.py resamples; compare_formats.py prints them.
+Runs are read and grouped here; statistics.py resamples; compare_sheets.py shows them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 import re
 import statistics as descriptive
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
 FROM_PREDICTIONS = re.compile(r"test/(?:at_(?P<at>[^/]+)/)?(?P<error>mae|rmse)(?P<sum>_sequence)?_")
 CEILING = "ceiling/noise_floor/"
 BASELINE = "baseline/"
+GROUP = "group"  # stands for a choice, where groups are given
 # Keys that tell runs apart, the telling ones first: lr follows from the regime, not vice versa.
 ORDER = ("data", "model", "task", "loss", "optimizer", "trainer", "early_stopping")
 Config = Mapping[str, Any]
@@ -126,6 +127,7 @@ def compare(
     by: Sequence[str] = (),
     metrics: Sequence[str] = (),
     against: str | None = None,
+    groups: Mapping[str, str] | None = None,
     resamples: int = statistics.RESAMPLES,
     seed: int = 0,
 ) -> tuple[Comparison, list[str]]:
@@ -133,9 +135,13 @@ def compare(
 
     by: keys of the choices or dotted keys of the config; () is `telling_keys`. metrics: names in
     metrics.json; () is MAE and RMSE of the test. against: a group or baseline; None is the best
-    baseline, by metric. Groups are never averaged over protocols. Raises InputError.
+    baseline, by metric. groups: path of a run -> its group, instead of
+    `by`. Groups are never averaged over protocols. Raises InputError.
     """
     results, left_out = _read(runs)
+    if groups is not None:
+        by = [GROUP]
+        results = [_in_group(result, groups) for result in results]
     names = _metric_names(results, metrics)
     whole: list[Result] = []
     for result in results:
@@ -198,6 +204,10 @@ def _read(runs: Sequence[Run]) -> tuple[list[Result], list[str]]:
     if not found:
         raise InputError(f"no finished run to compare ({'; '.join(left_out) or 'no run at all'})")
     return [result for _, result in found.values()], left_out
+
+
+def _in_group(result: Result, groups: Mapping[str, str]) -> Result:
+    return replace(result, choices={**result.choices, GROUP: groups[str(result.run.path)]})
 
 
 def _result(run: Run) -> Result:

@@ -19,11 +19,16 @@ from fitexp import cli
 from fitexp.errors import InputError
 from fitexp.report import statistics
 from fitexp.report.compare import Comparison, Row, _by_unit, _unit_errors, compare
-from fitexp.report.compare_formats import FORMATS, records
+from fitexp.report.compare_sheets import document, records
+from fitexp.report.document import FORMATS
 from fitexp.report.results import score
 from fitexp.run import BEST, CONFIG_KEYS, METRICS, PREDICTIONS, Run, identity, write_json
 
 WORDS = {"data": "SIMULATED made", "target": "heart_rate (bpm)", "history": "previous"}
+
+
+def printed(name: str, found: Comparison) -> str:
+    return FORMATS[name](document(found))
 
 
 def made(
@@ -229,8 +234,8 @@ def test_few_users_are_marked_and_their_workouts_resampled(tmp_path: Path) -> No
     cell = row(found, "good").cells["test/mae_bpm"]
     assert cell.clusters == "12 units within 4 users"
     assert cell.few_users
-    for name, write in FORMATS.items():
-        assert ("few_users" if name in ("json", "csv") else "FEW USERS") in write(found)
+    for name in FORMATS:
+        assert ("few_users" if name in ("json", "csv") else "FEW USERS") in printed(name, found)
     found, _ = compare([made(tmp_path / "b", users=1, workouts=1)], resamples=300)
     cell = row(found, "good").cells["test/mae_bpm"]
     assert (cell.low, cell.difference, cell.p) == (None, None, None)
@@ -250,7 +255,7 @@ def test_horizons_of_the_short_regime(tmp_path: Path) -> None:
         assert cell.difference < 0
     far, near = (row(found, "user_mean").cells[name].mean for name in names[:2])
     assert far > 2 * near
-    assert max(map(len, FORMATS["table"](found).splitlines())) <= 100
+    assert max(map(len, printed("table", found).splitlines())) <= 100
 
 
 def test_a_metric_without_predictions_has_no_interval(tmp_path: Path) -> None:
@@ -260,7 +265,7 @@ def test_a_metric_without_predictions_has_no_interval(tmp_path: Path) -> None:
     cell = only.cells["val/mae_bpm"]
     assert (cell.mean, cell.low, cell.difference) == (7.5, None, None)
     assert "val/mae_bpm is not computed" in found.notes[-1]
-    assert "7.50" in FORMATS["table"](found)
+    assert "7.50" in printed("table", found)
 
 
 # Protocols
@@ -274,7 +279,7 @@ def test_differing_protocols_are_marked_and_printed(tmp_path: Path) -> None:
     assert labels(found)[:3] == ["good (a)", "good (b)", "user_mean (a,b)"]
     assert row(found, "good (b)").cells["test/mae_bpm"].against == "user_mean (a,b)"
     for name in ("table", "md", "latex"):
-        text = FORMATS[name](found)
+        text = printed(name, found)
         assert "(a) previous" in text
         assert "(b) none" in text
         assert "DIFFERING" in text
@@ -395,19 +400,19 @@ def test_unfinished_damaged_and_repeated_runs_are_named(tmp_path: Path) -> None:
 def test_every_format_holds_baselines_protocol_and_simulated(tmp_path: Path, name: str) -> None:
     long = "a_name_of_a_model_that_is_longer_than_the_table_has_room_for_in_its_first_column"
     runs = [made(tmp_path / "a", better=20), made(tmp_path / "b", model=long)]
-    text = FORMATS[name](compare(runs, resamples=100)[0])
+    text = printed(name, compare(runs, resamples=100)[0])
     plain = text.replace("\\_", "_")
     for word in ("SIMULATED", "user_mean", "global_mean", "noise floor", "previous", long):
         assert word in plain, word
     if name not in ("json", "csv"):
         assert max(map(len, text.splitlines())) <= 100
     real = made(tmp_path / "c", simulated=False, words={"data": "recorded"})
-    assert "SIMULATED" not in FORMATS[name](compare([real], resamples=100)[0])
+    assert "SIMULATED" not in printed(name, compare([real], resamples=100)[0])
 
 
 def test_json_and_csv_have_the_agreed_keys(tmp_path: Path) -> None:
     found, _ = compare([made(tmp_path / "a")], resamples=100)
-    rows = json.loads(FORMATS["json"](found))
+    rows = json.loads(printed("json", found))
     keys = ["group", "metric", "mean", "sd", "n", "low", "high"]
     keys += ["against", "difference", "p_adjusted", "protocol"]
     assert list(rows[0])[: len(keys)] == keys
@@ -417,7 +422,7 @@ def test_json_and_csv_have_the_agreed_keys(tmp_path: Path) -> None:
         "test/mae_bpm",
         "test/rmse_bpm",
     ]
-    lines = list(csv.DictReader(io.StringIO(FORMATS["csv"](found))))
+    lines = list(csv.DictReader(io.StringIO(printed("csv", found))))
     assert [line["group"] for line in lines] == [r["group"] for r in rows]
     assert float(lines[0]["mean"]) == rows[0]["mean"]
 

@@ -1,0 +1,187 @@
+"""A paper's table as a document: its figures beside the measured ones, baselines beneath."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fitexp.errors import InputError
+from fitexp.report.compare import Comparison, Row, compare
+from fitexp.report.compare_sheets import (
+    NONE,
+    SIMULATED,
+    difference,
+    figure,
+    finite,
+    protocol_notes,
+    protocol_of,
+)
+from fitexp.report.document import Document, Sheet
+from fitexp.report.paper_table import PaperRow, PaperTable, Section
+from fitexp.report.text import WIDTH
+from fitexp.run import FINISHED, Run
+
+QUICK = "QUICK"
+QUICK_WORDS = "one seed, fewer users and epochs: not to be quoted"
+FIGURES = "paper beside measured, mean (sd over seeds) [95 % interval]; lower is better"
+DIFFERENCES = "difference to {} [95 % interval] adjusted p; below zero is better"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A printed row: a model's (of the table) or a baseline's (paper is None); row: as measured."""
+
+    section: Section
+    label: str
+    paper: PaperRow | None
+    row: Row | None
+
+
+def document(
+    table: PaperTable, runs: Mapping[str, Sequence[Run]], *, quick: bool, notes: Sequence[str] = ()
+) -> Document:
+    """Paper beside measured, section by section, baselines beneath the models of a section.
+
+    runs: of each experiment, one a seed; those that did not finish are left out. notes: to print
+    beneath. Raises InputError where no run finished.
+    """
+    comparison, names, left_out = _compared(table, runs)
+    notes = [*notes, *(f"left out: {text}" for text in left_out)]
+    lines = {section.name: list(_lines(section, comparison, names)) for section in table.sections}
+    beneath = [("table", f"{table.name}: {table.title}")]
+    beneath += [(QUICK, QUICK_WORDS)] if quick else []
+    beneath += [("paper", f"{s.name}: {text}") for s in table.sections for text in _sources(s)]
+    beneath += [("note", text) for text in (table.note, *notes) if text]
+    beneath += [("note", text) for text in comparison.notes if "groups by" not in text]
+    return Document(
+        sheets=lambda gap: _sheets(table, lines, quick, gap),
+        notes=beneath + protocol_notes(comparison),
+        records=[
+            _record(table, line, metric, comparison, quick)
+            for section in table.sections
+            for line in lines[section.name]
+            for metric in section.metrics
+        ],
+    )
+
+
+def _compared(
+    table: PaperTable, runs: Mapping[str, Sequence[Run]]
+) -> tuple[Comparison, dict[str, str], list[str]]:
+    """-> the comparison, experiment -> its group in it, and what was left out.
+
+    Experiments that overrides have made equal have the same runs: one group.
+    """
+    groups: dict[str, str] = {}
+    names: dict[str, str] = {}
+    finished: list[Run] = []
+    for experiment, own in runs.items():
+        for run in own:
+            if run.status == FINISHED and str(run.path) not in groups:
+                finished.append(run)
+            names.setdefault(experiment, groups.setdefault(str(run.path), experiment))
+    known = {metric for run in finished for metric in run.metrics}
+    wanted = dict.fromkeys(m for section in table.sections for m in section.metrics)
+    metrics = [metric for metric in wanted if metric in known]
+    if finished and not metrics:
+        raise InputError(f"the runs have none of the metrics of table {table.name}")
+    comparison, left_out = compare(finished, metrics=metrics, groups=groups)
+    return comparison, names, left_out
+
+
+def _lines(section: Section, comparison: Comparison, names: Mapping[str, str]) -> Iterator[Line]:
+    protocols: set[int] = set()
+    for paper in section.rows:
+        name = names.get(paper.experiment)
+        found = [row for row in comparison.rows if row.kind == "group" and row.name == name]
+        for row in found:
+            protocols |= set(row.protocols)
+            yield Line(section=section, label=paper.label, paper=paper, row=row)
+        if not found:
+            yield Line(section=section, label=paper.label, paper=paper, row=None)
+    for row in comparison.rows:
+        measured = any(metric in row.cells for metric in section.metrics)
+        if row.kind != "group" and measured and protocols & set(row.protocols):
+            yield Line(section=section, label=row.name, paper=None, row=row)
+
+
+def _sources(section: Section) -> list[str]:
+    return list(dict.fromkeys(row.source for row in section.rows if row.source))
+
+
+def _sheets(
+    table: PaperTable, lines: Mapping[str, list[Line]], quick: bool, gap: int
+) -> list[Sheet]:
+    """Two metrics beside each other where 100 columns hold them, else one."""
+    sheets: list[Sheet] = []
+    for section in table.sections:
+        rows = lines[section.name]
+        marks = dict.fromkeys(line.row.mark for line in rows if line.row and line.paper)
+        mark = next(iter(marks)) if len(marks) == 1 else ""
+        title = f"{section.name} ({mark})" if mark else section.name
+        title += f"   {SIMULATED}" if any(x.row and x.row.simulated for x in rows) else ""
+        title += f"   {QUICK}: {QUICK_WORDS}" if quick else ""
+        for beside in (2, 1):
+            found = []
+            for begin in range(0, len(section.metrics), beside):
+                part = section.metrics[begin : begin + beside]
+                found.append(Sheet(f"{title}\n{FIGURES}", _figures(rows, part)))
+                found += _differences(title, rows, part)
+            if max(sheet.width(gap) for sheet in found) <= WIDTH:
+                break
+        sheets += found
+    return sheets
+
+
+def _figures(lines: Sequence[Line], metrics: Sequence[str]) -> list[list[str]]:
+    out = [["", "n", *(word for metric in metrics for word in ("paper", metric))]]
+    for line in lines:
+        cells = [line.row.cells.get(metric) if line.row else None for metric in metrics]
+        number = max((len(cell.values) for cell in cells if cell), default=0)
+        words = []
+        for metric, cell in zip(metrics, cells, strict=True):
+            printed = line.paper.paper.get(metric) if line.paper else None
+            words += [NONE if printed is None else f"{printed:g}", figure(cell) if cell else NONE]
+        out.append([line.label, str(number) if number else NONE, *words])
+    return out
+
+
+def _differences(title: str, lines: Sequence[Line], metrics: Sequence[str]) -> list[Sheet]:
+    """The models' paired differences to the best baseline, where there are any."""
+    out = [["", *metrics]]
+    references: dict[str, None] = {}
+    for line in lines:
+        if line.paper and line.row:
+            cells = [line.row.cells.get(metric) for metric in metrics]
+            references |= {c.against.partition(" (")[0]: None for c in cells if c and c.against}
+            out.append([line.label, *(difference(cell) if cell else NONE for cell in cells)])
+    if not references:
+        return []
+    return [Sheet(f"{title}\n{DIFFERENCES.format(' and '.join(references))}", out)]
+
+
+def _record(
+    table: PaperTable, line: Line, metric: str, comparison: Comparison, quick: bool
+) -> dict[str, Any]:
+    cell = line.row.cells.get(metric) if line.row else None
+    measured = {
+        "mean": finite(cell.mean) if cell else None,
+        "sd": finite(cell.sd) if cell else None,
+        "n": len(cell.values) if cell else 0,
+        "low": finite(cell.low) if cell else None,
+        "high": finite(cell.high) if cell else None,
+    }
+    return {
+        "table": table.name,
+        "row": f"{line.section.name}: {line.label}",
+        "metric": metric,
+        "measured": measured,
+        "paper": line.paper.paper.get(metric) if line.paper else None,
+        "source": line.paper.source if line.paper else None,
+        "simulated": line.row.simulated if line.row else None,
+        "quick": quick,
+        "protocol": protocol_of(comparison, line.row) if line.row else {},
+        "kind": "model" if line.paper else line.row.kind if line.row else None,
+        "experiment": line.paper.experiment if line.paper else None,
+    }
