@@ -421,11 +421,11 @@ class Composer:
 
     def check_sources(self, cfg: DictConfig) -> None:
         """Refuse a choice that is in two places: Hydra would take one without a word."""
+        sources = self.hydra.config_loader.get_sources()
         for group, choice in cfg.hydra.runtime.choices.items():
             if group.startswith("hydra/"):
                 continue
             file = f"{group.partition('@')[0]}/{choice}"
-            sources = self.hydra.config_loader.get_sources()
             places = [source.path for source in sources if source.is_config(file)]
             if len(places) > 1:
                 raise InputError(

@@ -27,9 +27,5 @@ def read_one_csv(*, path: str) -> WorkoutTable:
         samples=samples,
         simulated=False,
         name="mine",
-        rejected={
-            "samples without workout, athlete or time, or at a time that another has": int(
-                lost.sum()
-            )
-        },
+        rejected={"samples without names or time, or twice": int(lost.sum())},
     )
