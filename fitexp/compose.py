@@ -429,8 +429,8 @@ class Composer:
             places = [source.path for source in sources if source.is_config(file)]
             if len(places) > 1:
                 raise InputError(
-                    f"{group}={choice} is in {' and in '.join(places)}: rename yours, or uninstall "
-                    "the package that you do not want"
+                    f"{group}={choice} is in {' and in '.join(places)}: rename yours, uninstall "
+                    "its package or leave out --config-dir"
                 )
 
     def check_values(self, cfg: DictConfig, overrides: Sequence[Override]) -> None:

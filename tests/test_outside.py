@@ -224,7 +224,9 @@ def test_a_choice_in_two_places_is_refused(
     own = {"model/same.yaml": "a: 1\n", "loss/mae.yaml": "a: 1\n", "data/_workouts.yaml": "a: 1\n"}
     package(site, "lab_a", own)
     package(site, "lab_b", {"model/same.yaml": "b: 1\n"})
-    said = "fitexp: model=same is in lab_a.conf and in lab_b.conf: rename yours, or uninstall"
+    said = (
+        "fitexp: model=same is in lab_a.conf and in lab_b.conf: rename yours, uninstall its package"
+    )
     assert mistake(["model=same", "--cfg", "job"], capsys).startswith(said)
     assert mistake(["-m", "model=fitrec_attn,same"], capsys).startswith(said)
     assert "loss=mae is in fitexp.conf and in lab_a.conf" in mistake(["loss=mae"], capsys)
