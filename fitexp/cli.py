@@ -478,7 +478,8 @@ def _prepare(job: Job) -> Prepared:
 
     for place in ("data", "data.source"):
         compose.check_node(job.config, place)
-    prepared: Prepared = targets.build(job.config["data"], targets.ANYTHING).prepare()
+    anything = targets.ANYTHING
+    prepared: Prepared = targets.build(job.config["data"], anything).prepare(allow=anything)
     return prepared
 
 
@@ -515,7 +516,7 @@ def _rerun_command(words: list[str]) -> int:
     manifest = run.manifest
     if run.path.resolve().parent.name == "evaluations" and manifest.get("parent"):
         raise InputError(f"{run.path} is an evaluation: rerun {run.path.resolve().parents[1]}")
-    prepared: Prepared = targets.build(run.config["data"], allow).prepare()
+    prepared: Prepared = targets.build(run.config["data"], allow).prepare(allow=allow)
     choices = manifest.get("choices")
     fields = provenance(
         run.config,

@@ -7,6 +7,7 @@ it does not make (added keys, types of values) and one-line messages. Hydra is i
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import json
 import math
@@ -19,12 +20,14 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from fitexp import targets
 from fitexp.errors import InputError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from hydra._internal.hydra import Hydra
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 CONFIG_PATH = "pkg://fitexp.conf"
 CONFIG_NAME = "train"
 TABLE = "table"  # config group of the papers' tables, no part of a run's config
-ENTRY_POINTS = "fitexp.configs"  # packages add search paths: NAME = "their.package.of.yaml"
 
 # Keys of YAML files that only interpolations read -> the key of data whose value they depend on.
 HELPERS = {
@@ -327,24 +329,44 @@ _nothing.__module__ = "fitexp"
 
 
 def _register_search_path() -> None:
-    """Config folders of other packages (entry points of the group ENTRY_POINTS)."""
-    from importlib.metadata import entry_points
+    """Let Hydra read the configs of other packages (`targets.config_packages`) too.
 
-    found = entry_points(group=ENTRY_POINTS)
-    if not found:
-        return
+    They stand behind fitexp's own, and --config-dir's behind them (`Composer.check_sources`).
+    """
     from hydra.core.config_search_path import ConfigSearchPath
     from hydra.core.plugins import Plugins
     from hydra.plugins.search_path_plugin import SearchPathPlugin
 
     class PackagedConfigs(SearchPathPlugin):
-        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-            for entry in found:
-                search_path.append(f"{ENTRY_POINTS}:{entry.name}", f"pkg://{entry.value}")
+        packages: ClassVar[list[EntryPoint]] = []
 
-    known = Plugins.instance().discover(SearchPathPlugin)
-    if not any(plugin.__name__ == PackagedConfigs.__name__ for plugin in known):
-        Plugins.instance().register(PackagedConfigs)
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            for entry in self.packages:
+                search_path.append(f"{targets.ENTRY_POINTS}:{entry.name}", f"pkg://{entry.value}")
+
+    plugin: Any = PackagedConfigs
+    for known in Plugins.instance().discover(SearchPathPlugin):
+        if known.__name__ == plugin.__name__:
+            plugin = known
+    if plugin is PackagedConfigs:
+        Plugins.instance().register(plugin)
+    plugin.packages = [entry for entry in targets.config_packages() if _there(entry)]
+
+
+def _there(entry: EntryPoint) -> bool:
+    """Whether a package of configs can be imported; if not, a note names who brought it."""
+    try:
+        importlib.import_module(entry.value)
+        return True
+    except Exception as error:
+        owner = entry.dist.name if entry.dist else entry.name
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(
+            f"fitexp: left out the configs of {owner}: {entry.value} cannot be imported "
+            f"({reason}); install {owner} again or uninstall it",
+            file=sys.stderr,
+        )
+        return False
 
 
 class Composer:
@@ -392,9 +414,11 @@ class Composer:
         values = {id(o): self.sweep_values(o) for o in sweeps}
         first = {**fixed, **{key: lines[0] for key, lines in values.items() if lines}}
         cfg = self.compose([first[id(o)] for o in overrides if id(o) in first])
+        self.check_sources(cfg)
         for sweep in sweeps:
             for line in values[id(sweep)][1:] if self.is_group(sweep) else ():
-                self.compose([line if o is sweep else first[id(o)] for o in overrides])
+                lines = [line if o is sweep else first[id(o)] for o in overrides]
+                self.check_sources(self.compose(lines))
         self.check_values(cfg, overrides)
         HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
         if args.package and args.package != "_global_":
@@ -445,6 +469,20 @@ class Composer:
     def groups(self) -> list[str]:
         found = self.hydra.config_loader.list_groups("")
         return [name for name in found if name[:2] != "__" and name != TABLE]
+
+    def check_sources(self, cfg: DictConfig) -> None:
+        """Refuse a choice that is in two places: Hydra would take one without a word."""
+        sources = self.hydra.config_loader.get_sources()
+        for group, choice in cfg.hydra.runtime.choices.items():
+            if group.startswith("hydra/"):
+                continue
+            file = f"{group.partition('@')[0]}/{choice}"
+            places = [source.path for source in sources if source.is_config(file)]
+            if len(places) > 1:
+                raise InputError(
+                    f"{group}={choice} is in {' and in '.join(places)}: rename yours, uninstall "
+                    "its package or leave out --config-dir"
+                )
 
     def check_values(self, cfg: DictConfig, overrides: Sequence[Override]) -> None:
         """Refuse added keys that nothing takes, and values of another type than the YAML's."""

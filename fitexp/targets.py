@@ -12,11 +12,15 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fitexp.errors import InputError
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 TARGET = "_target_"
+ENTRY_POINTS = "fitexp.configs"  # packages add configs: NAME = "their.package.of.yaml"
 DEFAULT_ALLOW = ("fitexp.", "torch.optim.", "torch.nn.")
 ANYTHING = ("",)  # for a config that the user has just composed himself
 # Parts of fitexp that act on files and processes: never built for a config of unknown origin.
@@ -53,10 +57,23 @@ NULLABLE = frozenset(
 _DOTTED = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
 
 
+def config_packages() -> list[EntryPoint]:
+    """What installed packages say in the group ENTRY_POINTS, by name."""
+    from importlib.metadata import entry_points
+
+    return sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, entry.value))
+
+
 def allowed() -> tuple[str, ...]:
-    """DEFAULT_ALLOW and what FITEXP_ALLOW adds (prefixes or whole names, between commas)."""
+    """DEFAULT_ALLOW, installed packages that add configs, and what FITEXP_ALLOW adds.
+
+    Of an entry point `mine = "mylab.conf"` all of `mylab.` may be built: whoever installed the
+    package trusts it as he trusts fitexp. FITEXP_ALLOW: prefixes or whole names, between commas.
+    """
+    packages = dict.fromkeys(f"{entry.value.partition('.')[0]}." for entry in config_packages())
     added = os.environ.get("FITEXP_ALLOW", "").split(",")
-    return DEFAULT_ALLOW + tuple(prefix.strip() for prefix in added if prefix.strip())
+    named = (prefix.strip() for prefix in added if prefix.strip())
+    return (*DEFAULT_ALLOW, *packages, *named)
 
 
 def locate(dotted: str, allow: Sequence[str] | None = None) -> Callable[..., Any]:

@@ -759,7 +759,7 @@ def test_ls_json_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def data(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:
     """What preparing the data of a run's folder gives: its report, to be changed."""
     made = prepared(None)
-    protocol = SimpleNamespace(prepare=lambda: made)
+    protocol = SimpleNamespace(prepare=lambda allow: made)
     monkeypatch.setattr(targets, "build", lambda node, allow=None: protocol)
     report: dict[str, Any] = made.report
     return report

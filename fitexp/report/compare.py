@@ -226,7 +226,7 @@ def _result(run: Run) -> Result:
         run=run,
         seed=config.get("seed"),
         identity=(identity, str(evaluated or "")),
-        choices={"model": model_name(config), **choices},
+        choices={"model": model_name(run), **choices},
         config=dict(flat(config)),
         metrics={k: float(v) for k, v in run.metrics.items()},
         unit=str(spec["unit"]),

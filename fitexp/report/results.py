@@ -111,7 +111,7 @@ def write_results(
 
     predictions: of the test windows; val: of the validation windows, scored as well if given.
     """
-    spec, name, data = prepared.spec, model_name(run.config), run.config["data"]
+    spec, name, data = prepared.spec, model_name(run), run.config["data"]
     fold = int(data["fold"]) if data.get("split") == "user" else 0
     known = run.file(BASELINES).is_file()  # tested before, or on other data than its training
     means = read_means(run.file(BASELINES)) if known else fit_means(prepared)

@@ -19,7 +19,7 @@ def closing_table(run: Run) -> str:
     spec = run.spec
     return results_table(
         metrics,
-        model=model_name(run.config),
+        model=model_name(run),
         unit=str(spec["unit"]),
         simulated=bool(spec["simulated"]),
         protocol={**spec["protocol"], "training": training_words(run.config)},
@@ -39,11 +39,10 @@ def training_words(config: Mapping[str, Any]) -> str:
     return ", ".join([*words, f"seed {config['seed']}"])
 
 
-def model_name(config: Mapping[str, object]) -> str:
-    """The name of the network's file: what `model=` chose."""
-    node = config["model"]
-    assert isinstance(node, Mapping)
-    return str(node["_target_"]).rsplit(".", 2)[-2]
+def model_name(run: Run) -> str:
+    """What `model=` chose; where the manifest does not say it, the name of the network's file."""
+    choices = run.manifest.get("choices") or {}
+    return str(choices.get("model") or run.config["model"]["_target_"].rsplit(".", 2)[-2])
 
 
 def results_table(
