@@ -661,6 +661,9 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", category=PossibleUserWarning)
             warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            warnings.filterwarnings(
+                "ignore", module=r"(torch\.profiler|pytorch_lightning\.profilers)\."
+            )
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
