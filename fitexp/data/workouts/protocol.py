@@ -75,6 +75,8 @@ class Workouts:
     shuffled_target: a check for leaks, whole regime only. Every workout is scored (loss, errors,
     means) against the target of another one of its part, while all that is fed stays its own; what
     remains to be learned is how the target usually goes with the step, the baseline `step_mean`.
+    It finds answers that reach the network on the way from arrays to scores; an input computed from
+    the own target it does not find (LEAKS refuses those known).
     """
 
     path: str | None
