@@ -32,6 +32,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback, EarlyStopping
+from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from fitexp import events, progress, targets
@@ -70,6 +71,11 @@ OURS = {  # arguments of the Trainer that fitexp gives itself
     "use_distributed_sampler",
 }
 OURS_IN_STOPPING = {"mode", "strict", "verbose", "check_on_train_epoch_end", "log_rank_zero_only"}
+PROFILERS: Mapping[str, type[Profiler]] = {
+    "simple": SimpleProfiler,
+    "advanced": AdvancedProfiler,
+    "pytorch": PyTorchProfiler,
+}
 EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
 LOG_EVERY = 50  # steps between points of train/loss_step; fewer where an epoch has fewer
 
@@ -143,7 +149,7 @@ def test(
 
     prepared = _same_data(run, prepared, allow)
     module, data = _best(run, prepared, allow, device)
-    val = predict(module, data, "val") if len(prepared.arrays["val"]) else None
+    val = predict(module, data, "val") if len(data.batches("val")) else None
     write_results(run, prepared, predict(module, data, "test"), val)
     return run.metrics
 
@@ -352,6 +358,19 @@ def _check_ranges(config: Config) -> None:
     patience = stopping.get("patience")
     if patience is not None and (not isinstance(patience, int) or patience < 0):
         raise InputError(f"early_stopping.patience={patience}: it takes a whole number or null")
+    overfit = trainer.get("overfit_batches", 0)
+    if not isinstance(overfit, int) or isinstance(overfit, bool) or overfit < 0:
+        raise InputError(f"trainer.overfit_batches={overfit}: it takes a whole number, 0 up")
+    profiler = trainer.get("profiler")
+    if profiler is not None and str(profiler) not in PROFILERS:
+        near = targets.did_you_mean(targets.closest(str(profiler), PROFILERS))
+        choices = ", ".join([*PROFILERS, "null"])
+        raise InputError(f"trainer.profiler={profiler}: it is one of {choices}{near}")
+    if "fast_dev_run" in trainer:
+        raise InputError(
+            "trainer.fast_dev_run switches checkpoints off and leaves nothing to test: "
+            "debug=fast_dev_run instead"
+        )
     if trainer.get("check_val_every_n_epoch", 1) != 1:
         raise InputError("trainer.check_val_every_n_epoch: every epoch is validated; leave it out")
 
@@ -366,6 +385,7 @@ def build_data(
         prepared=prepared,
         batch_size=int(config["data"]["batch_size"]),
         seed=int(config["seed"]),
+        overfit=int(config["trainer"].get("overfit_batches", 0)),
         rank=rank,
         world=world,
     )
@@ -467,6 +487,8 @@ def _trainer(
     given = dict(config["trainer"])
     _check_keys("trainer", given, pl.Trainer, OURS)
     _check_keys("early_stopping", config["early_stopping"], EarlyStopping, OURS_IN_STOPPING)
+    given.pop("overfit_batches", None)  # done by the data: Lightning's way is for DataLoaders
+    profiler = _profiler(run, given.pop("profiler", None))
     wanted = config["accelerator"]["accelerator"]
     world = int(os.environ.get("WORLD_SIZE", "1"))
     strategy: str | Strategy = "auto"
@@ -508,6 +530,7 @@ def _trainer(
             enable_model_summary=False,
             enable_progress_bar=False,
             num_sanity_val_steps=0,
+            profiler=profiler,
             use_distributed_sampler=False,
             **given,
         )
@@ -518,6 +541,16 @@ def _trainer(
         chosen = type(trainer.accelerator).__name__.removesuffix("Accelerator").lower()
         print(f"fitexp: training on {chosen} (accelerator=auto)", file=sys.stderr)
     return trainer
+
+
+def _profiler(run: Run, word: str | None) -> Profiler | None:
+    """Lightning's profiler, writing into the run folder as training ends; the file is named."""
+    if word is None:
+        return None
+    if os.environ.get("RANK", "0") == "0":
+        name = "fit-profile-RANK.txt" if "WORLD_SIZE" in os.environ else "fit-profile.txt"
+        print(f"fitexp: training is timed into {run.file(name)}", file=sys.stderr)
+    return PROFILERS[word](dirpath=run.path, filename="profile")
 
 
 def _check_keys(place: str, given: Config, takes: type, ours: Set[str]) -> None:
@@ -628,6 +661,9 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", category=PossibleUserWarning)
             warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            warnings.filterwarnings(
+                "ignore", module=r"(torch\.profiler|pytorch_lightning\.profilers)\."
+            )
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

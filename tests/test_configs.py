@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from fitexp import compose, targets
 
@@ -17,7 +18,9 @@ CHOICES = sorted(
     for path in CONF.rglob("*.yaml")
     if path.parent not in (CONF, CONF / "table") and not path.stem.startswith("_")
 )
-TABLES = sorted(path.stem for path in (CONF / "table").glob("*.yaml"))
+MODELS, DEBUGS = (
+    sorted(choice for group, choice in CHOICES if group == wanted) for wanted in ("model", "debug")
+)
 # Keys without a default that a choice needs to be composed.
 NEEDED = {("data", "workout_table"): ["data.path=."]}
 
@@ -55,6 +58,17 @@ def test_every_choice_composes_and_fits_its_targets(group: str, choice: str) -> 
         for name, parameter in own.items():
             assert parameter.kind is parameter.KEYWORD_ONLY, f"{dotted}: {name} is not keyword-only"
             assert parameter.default is parameter.empty, f"{dotted}: {name} has a second default"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("debug", DEBUGS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_debug_choice_goes_with_every_model(model: str, debug: str) -> None:
+    """What the debug file says stands in the config, whatever the model chose."""
+    config = composed(f"model={model}", f"debug={debug}")
+    said = yaml.safe_load((CONF / "debug" / f"{debug}.yaml").read_text())
+    for node, values in said.items():
+        assert {key: config[node][key] for key in values} == values
 
 
 def test_the_default_config_passes_the_check() -> None:

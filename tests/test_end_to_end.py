@@ -15,6 +15,7 @@ from fitexp.run import FINISHED, Run
 from tests.data.workouts.made import table, write_table
 
 CONF = Path(__file__).parents[1] / "conf"
+DEBUGS = sorted(p.stem for p in (CONF / "debug").glob("*.yaml"))
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
 TINY = [
     "data.source.athletes=3",
@@ -77,6 +78,15 @@ def test_every_experiment_runs_two_steps(
     experiment: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, printed = trained([f"experiment={experiment}", *TINY], capsys)
+    check_run(run, printed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("debug", DEBUGS)
+def test_every_debug_choice_runs(
+    debug: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, printed = trained([f"debug={debug}", *TINY], capsys)
     check_run(run, printed)
     assert "SIMULATED" in printed
 

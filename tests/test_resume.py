@@ -164,6 +164,19 @@ def test_resumed_with_fewer_batches_an_epoch(
         assert_same_run(run, expected)
 
 
+def test_resumed_while_learning_two_batches_by_heart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two: dict[str, Any] = {"trainer__overfit_batches": 2, "checkpoint__every_steps": 1}
+    expected = toy_run(tmp_path / "whole", **two)
+    worker.fit(expected, allow=ALLOW)
+    for at in (4, 5):  # in mid-epoch, after an epoch's end
+        run = toy_run(tmp_path / f"run{at}", **two)
+        crash(run, monkeypatch, at)
+        worker.fit(run, allow=ALLOW)
+        assert_same_run(run, expected)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
 def test_signals(tmp_path: Path, whole: Run, name: str) -> None:

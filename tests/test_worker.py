@@ -224,6 +224,11 @@ def test_evaluate_refuses(whole: Run, override: str, message: str) -> None:
         ({"accelerator__accelerator": "mps"}, "torch sees no such device"),
         ({"accelerator__devices": 0}, "accelerator.devices=0"),
         ({"trainer__limit_train_batches": 0.001}, "limit_train_batches"),
+        ({"trainer__overfit_batches": 0.5}, "overfit_batches=0.5: it takes a whole number, 0 up"),
+        ({"trainer__overfit_batches": -1}, "overfit_batches=-1: it takes a whole number, 0 up"),
+        ({"trainer__overfit_batches": True}, "overfit_batches=True: it takes a whole number, 0 up"),
+        ({"trainer__profiler": "simpel"}, "simple, advanced, pytorch, null; did you mean simple"),
+        ({"trainer__fast_dev_run": True}, "debug=fast_dev_run instead"),
         ({"task__reduction": "max"}, "task.reduction"),
     ],
 )

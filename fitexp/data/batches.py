@@ -68,6 +68,17 @@ class Batches:
             return np.arange(self.rows)
         return np.random.default_rng((self.seed, epoch)).permutation(self.rows)
 
+    def first(self, batches: int) -> Batches:
+        """The first so many batches of epoch 0 alone, the same ones in every epoch."""
+        rows = self.order(0)[: batches * self.batch_size]
+        return Batches(
+            lambda share: self.gather(rows[share]),
+            len(rows),
+            batch_size=self.batch_size,
+            rank=self.rank,
+            world=self.world,
+        )
+
     def batch(self, rows: np.ndarray) -> Batch:
         """This rank's share of the global batch that has these row numbers."""
         share = rows[self.rank :: self.world]

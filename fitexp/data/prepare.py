@@ -35,6 +35,11 @@ class Prepared:
     report: Mapping[str, Any]
 
 
+def scored(arrays: Arrays) -> NDArray[Any]:
+    """(S,) the target that losses and errors use: `y`, unless a protocol scores another series."""
+    return arrays.get("scored", arrays["y"])
+
+
 def cache_folder() -> Path:
     """FITEXP_CACHE, else `fitexp` in the user's cache folder."""
     own = os.environ.get("FITEXP_CACHE")

@@ -67,9 +67,10 @@ class GroupMean:
         return made
 
 
-# X of the means below: column 0 the user, column 1 the sport
+# X of the means below: column 0 the user, 1 the sport, 2 the step within the workout, from 1
 MEANS: Mapping[str, tuple[int, ...]] = {
     "global_mean": (),
     "user_mean": (0,),
     "user_sport_mean": (0, 1),
 }
+STEP_MEAN: Mapping[str, tuple[int, ...]] = {"step_mean": (2,)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from rich.table import Table
 
-from fitexp.data.prepare import Prepared
+from fitexp.data.prepare import Prepared, scored
 from fitexp.report.text import rendered
 
 PARTS = {0: "train", 1: "val", 2: "test", -1: "context only"}
@@ -15,7 +15,7 @@ def describe(prepared: Prepared) -> str:
     """Tables of at most 100 columns: parts, sports, protocol, rejections by reason."""
     spec, arrays = prepared.spec, prepared.arrays
     workout = np.repeat(np.arange(len(arrays["part"])), np.diff(arrays["offset"]))
-    y, observed = np.asarray(arrays["y"], np.float64), np.asarray(arrays["observed"])
+    y, observed = np.asarray(scored(arrays), np.float64), np.asarray(arrays["observed"])
     unit = spec.unit.replace("_", "/")
     per_hour = 3600.0 / spec.step if spec.step_unit == "s" else None
     size = "hours" if per_hour else "km"

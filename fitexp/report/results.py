@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fitexp import metrics
-from fitexp.data.prepare import Prepared
+from fitexp.data.prepare import Prepared, scored
 from fitexp.data.spec import Spec
 from fitexp.errors import InputError
-from fitexp.models.baselines import MEANS, GroupMean
+from fitexp.models.baselines import MEANS, STEP_MEAN, GroupMean
 from fitexp.report import plots
 from fitexp.report.table import model_name
 from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
@@ -27,13 +27,17 @@ Means = Mapping[str, GroupMean]
 
 
 def fit_means(prepared: Prepared) -> dict[str, GroupMean]:
-    """The mean baselines, fitted on the measured steps of training workouts."""
+    """The mean baselines, fitted on the measured steps of training workouts.
+
+    Where targets were shuffled also the mean by step: all that can still be learned.
+    """
     arrays = prepared.arrays
-    workout = _workout_of_step(arrays)
+    workout, step = _steps(arrays)
     rows = (arrays["part"][workout] == 0) & arrays["observed"]
-    codes = _codes(prepared.spec, arrays)[workout[rows]]
-    y = np.asarray(arrays["y"][rows], dtype=np.float64)
-    return {name: GroupMean(columns).fit(codes, y) for name, columns in MEANS.items()}
+    codes = _codes(prepared.spec, arrays, workout[rows], step[rows])
+    y = np.asarray(scored(arrays)[rows], dtype=np.float64)
+    means = {**MEANS, **STEP_MEAN} if "scored" in arrays else MEANS
+    return {name: GroupMean(columns).fit(codes, y) for name, columns in means.items()}
 
 
 def predictions_table(
@@ -56,7 +60,7 @@ def predictions_table(
             for label, steps in spec.horizons.items()
         ]
     table = pd.concat(parts, ignore_index=True)
-    codes = _codes(spec, arrays)[table["workout"]]
+    codes = _codes(spec, arrays, table["workout"].to_numpy(), table["step"].to_numpy())
     for name, mean in means.items():
         table[f"baseline_{name}"] = mean.predict(codes)
     table.insert(0, "unit_id", arrays["workout_id"][table["workout"]])
@@ -169,15 +173,15 @@ def _whole(
     step = first[:, None] + np.arange(spec.steps)
     length = arrays["offset"][workout + 1] - arrays["offset"][workout]
     row = arrays["offset"][workout][:, None] + np.minimum(step, length[:, None] - 1)
-    scored = (step < length[:, None]) & arrays["observed"][row]
-    rows = row[scored]
+    counts = (step < length[:, None]) & arrays["observed"][row]
+    rows = row[counts]
     table = pd.DataFrame(
         {
-            "workout": np.broadcast_to(workout[:, None], step.shape)[scored],
-            "step": step[scored].astype(np.int32),
+            "workout": np.broadcast_to(workout[:, None], step.shape)[counts],
+            "step": step[counts].astype(np.int32),
             "horizon_s": np.asarray(arrays["elapsed_s"][rows], np.float64),
-            "target": np.asarray(arrays["y"][rows], np.float64),
-            "prediction": np.asarray(predicted[scored], np.float64),
+            "target": np.asarray(scored(arrays)[rows], np.float64),
+            "prediction": np.asarray(predicted[counts], np.float64),
             "elapsed_s": np.asarray(arrays["elapsed_s"][rows], np.float64),
         }
     )
@@ -198,15 +202,15 @@ def _ahead(
     step = first + spec.steps - 2 + ahead
     end = arrays["piece_end"][begin + first]  # a horizon behind a gap is not scored
     row = begin + np.minimum(step, end - 1)
-    scored = (step < end) & arrays["observed"][row]
-    rows, origin = row[scored], (begin + first + spec.steps - 2)[scored]
+    counts = (step < end) & arrays["observed"][row]
+    rows, origin = row[counts], (begin + first + spec.steps - 2)[counts]
     return pd.DataFrame(
         {
-            "workout": workout[scored],
-            "step": step[scored].astype(np.int32),
+            "workout": workout[counts],
+            "step": step[counts].astype(np.int32),
             "horizon_s": np.full(len(rows), ahead * spec.step if spec.step_unit == "s" else np.nan),
-            "target": np.asarray(arrays["y"][rows], np.float64),
-            "prediction": np.asarray(predicted[scored], np.float64),
+            "target": np.asarray(scored(arrays)[rows], np.float64),
+            "prediction": np.asarray(predicted[counts], np.float64),
             "elapsed_s": np.asarray(arrays["elapsed_s"][rows], np.float64),
             "steps_ahead": np.full(len(rows), ahead, np.int32),
             "baseline_last_value": np.asarray(arrays["y"][origin], np.float64),
@@ -214,12 +218,20 @@ def _ahead(
     )
 
 
-def _workout_of_step(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-    return np.repeat(np.arange(len(arrays["offset"]) - 1), np.diff(arrays["offset"]))
+def _steps(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(S,) workout and number within it of all steps."""
+    offset = arrays["offset"]
+    workout = np.repeat(np.arange(len(offset) - 1), np.diff(offset))
+    return workout, np.arange(len(workout)) - offset[workout]
 
 
-def _codes(spec: Spec, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-    """(W, 2) user and sport of every workout, as numbers of the vocabularies."""
+def _codes(
+    spec: Spec,
+    arrays: Mapping[str, NDArray[Any]],
+    workout: NDArray[np.int64],
+    step: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """(n, 3) user and sport, as numbers of the vocabularies, and step + 1 of n steps."""
     names = list(spec.attributes)
     columns = [names.index("user"), names.index("sport")]
-    return np.asarray(arrays["attributes"])[:, columns]
+    return np.column_stack([np.asarray(arrays["attributes"])[:, columns][workout], step + 1])

@@ -36,6 +36,11 @@ def training_words(config: Mapping[str, Any]) -> str:
     words = [f"{loss}, {over}", f"target scaling {task.get('target_scaling')}"]
     if task.get("teacher_forcing"):
         words.append("teacher forced")
+    if (limit := config["trainer"].get("limit_train_batches", 1.0)) != 1.0:
+        words.append(f"limit_train_batches {limit}")
+    if some := config["trainer"].get("overfit_batches"):
+        batches, them = ("1 batch", "it") if some == 1 else (f"{some} batches", "them")
+        words.insert(0, f"OVERFIT: trained on {batches} only, validated on {them}")
     return ", ".join([*words, f"seed {config['seed']}"])
 
 

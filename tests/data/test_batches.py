@@ -61,6 +61,17 @@ def test_an_abandoned_epoch_is_over() -> None:
     assert seen(loader) == seen(second)
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_the_first_batches_are_those_of_epoch_0_in_every_epoch(shuffle: bool) -> None:
+    loader = Batches(gather, 10, batch_size=3, seed=2, shuffle=shuffle)
+    expected = seen(loader)
+    loader.set_epoch(3)
+    for batches in range(1, 6):
+        first = loader.first(batches)
+        assert len(first) == min(batches, 4)
+        assert seen(first) == seen(first) == expected[:batches]
+
+
 @pytest.mark.parametrize("done", range(4))
 def test_state_goes_on_where_it_was_taken(done: int) -> None:
     loader = Batches(gather, 10, batch_size=3, seed=2, shuffle=True)

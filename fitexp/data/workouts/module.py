@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from fitexp.data.batches import Batch, Batches
-from fitexp.data.prepare import Prepared
+from fitexp.data.prepare import Prepared, scored
 
 
 class WorkoutGather:
     """Windows of workouts by row gather: row numbers (B,) -> batch of B windows.
 
     Batch, in physical units where not said otherwise (B windows, T steps, F inputs, M attributes):
-    x (B, T, F) scaled; valid (B, T) the step exists; attributes (B, M); y (B, T) target, filled
-    where it was not measured; mask (B, T) 1 where a step counts: measured and existing, and
+    x (B, T, F) scaled; valid (B, T) the step exists; attributes (B, M); y (B, T) scored target,
+    filled where it was not measured; mask (B, T) 1 where a step counts: measured and existing, and
     outside training in the short regime only the last step; y0 (B,) the value before the window;
     y_previous (B, T) target one step earlier; workout, first (B,) which window it is.
     With a history also context (B, T, F+1) scaled inputs of the earlier workout and days since
@@ -40,6 +40,7 @@ class WorkoutGather:
         self.length = spec.steps + extra
         self.last_only = spec.regime == "short" and part != "train"
         self.x, self.y, self.observed = tensor("x"), tensor("y"), tensor("observed")
+        self.scored = torch.from_numpy(np.array(scored(arrays)))  # y is what is fed
         self.offset, self.start = tensor("offset"), tensor("start")
         self.attributes = tensor("attributes")
         self.piece_end = tensor("piece_end") if spec.regime == "short" else None
@@ -69,7 +70,7 @@ class WorkoutGather:
             "x": self.x[row] * valid[..., None],
             "valid": valid,
             "attributes": self.attributes[workout],
-            "y": y,
+            "y": self.scored[row],
             "mask": mask,
             "y0": y0,
             "y_previous": torch.cat([y0[:, None], y[:, :-1]], dim=1),
@@ -101,13 +102,22 @@ class WorkoutsData(pl.LightningDataModule):
     """Whole batches of prepared workouts; order of training batches is a function of (seed, epoch).
 
     batch_size: windows of a global batch, shared out among `world` ranks.
+    overfit: batches to be learned by heart, which are training and validation part; 0: none.
     """
 
     def __init__(
-        self, *, prepared: Prepared, batch_size: int, seed: int, rank: int = 0, world: int = 1
+        self,
+        *,
+        prepared: Prepared,
+        batch_size: int,
+        seed: int,
+        overfit: int = 0,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         super().__init__()
         self.prepared = prepared
+        self.overfit = overfit
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
@@ -115,8 +125,10 @@ class WorkoutsData(pl.LightningDataModule):
 
     def batches(self, part: str, extra: int = 0) -> Batches:
         """Batches of "train" (shuffled), "val" or "test"; `extra` steps behind each window."""
+        if self.overfit and part == "val":
+            part = "train"
         gather = WorkoutGather(self.prepared, part, extra)
-        return Batches(
+        batches = Batches(
             gather,
             len(gather),
             batch_size=self.batch_size,
@@ -125,6 +137,7 @@ class WorkoutsData(pl.LightningDataModule):
             rank=self.rank,
             world=self.world,
         )
+        return batches.first(self.overfit) if self.overfit and part == "train" else batches
 
     def train_dataloader(self) -> Batches:
         return self.batches("train")

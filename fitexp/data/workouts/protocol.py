@@ -72,6 +72,11 @@ class Workouts:
     athlete: the population's) or the first measured value, which is then not scored.
     input_factor: inputs are z-scores times this; statistics come from training rows only (the
     authors' programs used all data).
+    shuffled_target: a check for leaks, whole regime only. Every workout is scored (loss, errors,
+    means) against the target of another one of its part, while all that is fed stays its own; what
+    remains to be learned is how the target usually goes with the step, the baseline `step_mean`.
+    It finds answers that reach the network on the way from arrays to scores; an input computed from
+    the own target it does not find (LEAKS refuses those known).
     """
 
     path: str | None
@@ -97,6 +102,7 @@ class Workouts:
     history: str
     start_value: str
     input_factor: float
+    shuffled_target: bool
     batch_size: int
 
     kind: ClassVar[str] = "workouts"
@@ -132,6 +138,13 @@ class Workouts:
         for key in ("folds", "fold", "split_seed"):
             if not (isinstance(getattr(self, key), int) and getattr(self, key) >= 0):
                 raise InputError(f"data.{key}={getattr(self, key)}: it takes a whole number, 0 up")
+        if not isinstance(self.shuffled_target, bool):
+            raise InputError(f"data.shuffled_target={self.shuffled_target}: it takes true or false")
+        if self.shuffled_target and self.regime == "short":
+            raise InputError(
+                "data.shuffled_target=true needs data.regime=whole: the short regime feeds the "
+                "values before a window, which are not shuffled"
+            )
         if self.max_steps is not None and self.max_steps <= self.steps and self.regime == "short":
             raise InputError(
                 f"data.max_steps={self.max_steps}: must be above data.steps={self.steps}"
@@ -228,7 +241,11 @@ def arrays_of(protocol: Workouts, table: WorkoutTable, given: Spec | None = None
         "user_id": sessions["athlete"].to_numpy(dtype=str),
         "sport": sessions["sport"].to_numpy(dtype=str),
     }
-    if table.simulated and protocol.target == "heart_rate":
+    if protocol.shuffled_target:
+        lender = _lenders(part, protocol.split_seed)
+        arrays["scored"], observed = _lent(arrays["y"], observed, layout, lender)
+        arrays["observed"] = observed
+    elif table.simulated and protocol.target == "heart_rate":
         arrays["expected"] = layout.expected.astype(np.float32)
     windows = _windows(protocol, layout, part)
     for number, name in splits.NAMES.items():
@@ -544,6 +561,34 @@ def _filled_target(layout: Layout, start: Float) -> NDArray[np.float32]:
     return np.concatenate(y).astype(np.float32)
 
 
+def _lenders(part: splits.Part, seed: int) -> Int:
+    """(W,) the workout whose target is scored in each one's place.
+
+    One random ring through each part's workouts: nobody keeps his own, unless he is alone. A
+    workout of no part is its own lender.
+    """
+    lender = np.arange(len(part))
+    for number in splits.NAMES:
+        ring = np.random.default_rng([seed, 3, number]).permutation(np.flatnonzero(part == number))
+        lender[ring] = np.roll(ring, 1)
+    return lender
+
+
+def _lent(
+    y: NDArray[np.float32], observed: NDArray[np.bool_], layout: Layout, lender: Int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(S,) targets and which are measured, each workout's from its lender, step by step.
+
+    A longer lender is cut; behind the end of a shorter one nothing counts as measured.
+    """
+    step = np.arange(len(y)) - layout.offset[layout.workout]
+    begin, end = layout.offset[lender], layout.offset[lender + 1]
+    row = begin[layout.workout] + step
+    within = row < end[layout.workout]
+    row = np.where(within, row, end[layout.workout] - 1)
+    return y[row], observed[row] & within
+
+
 def _start_values(layout: Layout, athlete: NDArray[np.str_], part: splits.Part) -> dict[str, float]:
     """Mean first measured target of each athlete's training workouts; UNKNOWN: of all athletes."""
     first: dict[str, list[float]] = {}
@@ -627,9 +672,14 @@ def _spec(protocol: Workouts, table: WorkoutTable, fitted: Fitted) -> Spec:
     told = protocol.target == "derived_speed" and "total_time" in protocol.inputs
     leaked_mean = " (total_time tells the workout's mean speed)" if told else ""
     factor = fitted.scaling[protocol.inputs[0]].factor
+    shuffled = (
+        ", SHUFFLED between workouts (debug): no model should beat step_mean's RMSE"
+        if protocol.shuffled_target
+        else ""
+    )
     words = {
         "data": ("SIMULATED " if table.simulated else "") + table.name,
-        "target": f"{protocol.target} ({TARGETS[protocol.target].replace('_', '/')})",
+        "target": f"{protocol.target} ({TARGETS[protocol.target].replace('_', '/')}){shuffled}",
         "inputs": ", ".join(protocol.inputs) + leaked_mean,
         "regime": (
             f"whole workout, blocks of {protocol.steps} steps of {protocol.step:g} {unit}"
