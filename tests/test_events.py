@@ -38,9 +38,11 @@ def logdir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("outputs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FITEXP_CACHE", str(tmp_path_factory.mktemp("cache")))
-        runs = [toy_run(folder / "sweep" / f"toy_seed={seed}", seed=seed) for seed in range(3)]
-        for run in runs:
-            run.update(choices={"model": "toy", "data": "workouts_sim"})
+        runs = []
+        for seed in range(3):
+            path = folder / "sweep" / f"toy_seed={seed}"
+            runs.append(toy_run(path, seed=seed, trainer__log_every_n_steps=1))
+            runs[-1].update(choices={"model": "toy", "data": "workouts_sim"})
         whole, resumed, failed = runs
         worker.train(whole, allow=ALLOW)
         crash(patch, failed, at=10)
@@ -151,6 +153,7 @@ def test_curves_are_of_every_epoch_and_results_are_there_once(logdir: Path) -> N
             expected = [pytest.approx(float(row[column]), rel=1e-6) for row in rows]
             assert [event.value for event in events.Scalars(name)] == expected
         steps = int(rows[-1][header.index("step")])
+        assert [event.step for event in events.Scalars("train/loss_step")] == list(range(steps))
         for name in (*WHOLE, "baseline/user_mean/test/mae_bpm"):
             (event,) = events.Scalars(name)
             assert event.step == steps
