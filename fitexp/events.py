@@ -1,4 +1,8 @@
-"""TensorBoard events of a run, in the run folder itself."""
+"""TensorBoard events of a run, in the run folder itself.
+
+So a run's name in TensorBoard is its folder below the logdir. The HPARAMS tab takes its columns
+from one run of the logdir: it is for a sweep, of one unit and regime.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from torch.utils.tensorboard.summary import hparams
 from fitexp.checkpoints import load_checkpoint
 from fitexp.data.spec import Spec
 from fitexp.run import LAST, PLOTS, Run
+from fitexp.targets import TARGET
 
 
 class RunEvents(TensorBoardLogger):
@@ -26,7 +31,7 @@ class RunEvents(TensorBoardLogger):
 
 
 def run_logger(run: Run, config: Mapping[str, Any], spec: Spec, done: int | None) -> RunEvents:
-    """A logger whose HPARAMS tab is filled: the flat config and the metrics to come.
+    """A logger for training, its events preceded by what the HPARAMS tab is made of.
 
     done: steps of the checkpoint that training goes on from, None at the start. Points after it
     come once more, so TensorBoard is told to forget the old ones.
@@ -39,32 +44,62 @@ def run_logger(run: Run, config: Mapping[str, Any], spec: Spec, done: int | None
         purge_step=done,
     )
     if done is None and os.environ.get("RANK", "0") == "0":
-        values = {
-            name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
-            for name, value in flat(config).items()
-        }
-        names = [f"{part}/{e}_{spec.unit}" for part in ("val", "test") for e in ("mae", "rmse")]
-        writer = logger.experiment.file_writer
-        for summary in hparams(values, dict.fromkeys(names, math.nan)):  # type: ignore[no-untyped-call]
-            writer.add_summary(summary)
+        for old in run.path.glob("events.out.tfevents.*"):  # of a start that saved nothing
+            old.unlink()
+        values = hyperparameters(config, run.manifest.get("choices") or {})
+        names = dict.fromkeys(compared(spec), math.nan)
+        experiment, session, _ = hparams(values, names)  # type: ignore[no-untyped-call]
+        for summary in (experiment, session):
+            logger.experiment.file_writer.add_summary(summary)
         logger.experiment.flush()
     return logger
 
 
 def log_results(run: Run) -> None:
-    """Metrics and pictures of the test into the run's events, at the last step trained."""
+    """Figures and pictures of best.ckpt into the run's events, at the last step trained."""
     from matplotlib.image import imread
 
-    step = 0
-    if run.file(LAST).is_file():
-        step = int(load_checkpoint(run.file(LAST))["global_step"])
-    with SummaryWriter(log_dir=str(run.path)) as writer:
+    step = int(load_checkpoint(run.file(LAST))["global_step"])
+    with SummaryWriter(log_dir=str(run.path), purge_step=step) as writer:  # a second test replaces
         for name, value in run.metrics.items():
             if math.isfinite(value) and "test/" in name:
                 writer.add_scalar(name, value, step)
+            elif math.isfinite(value) and name.startswith("val/"):
+                writer.add_scalar(best_name(name), value, step)
         for picture in sorted(run.file(PLOTS).glob("*.png")):
             pixels = np.asarray(imread(picture))[..., :3]
             writer.add_image(f"test/{picture.stem}", pixels, step, dataformats="HWC")
+        *_, success = hparams({}, {})  # type: ignore[no-untyped-call]
+        writer.file_writer.add_summary(success)
+
+
+def hyperparameters(
+    config: Mapping[str, Any], choices: Mapping[str, str]
+) -> dict[str, str | float]:
+    """Columns of the HPARAMS tab: the choice of each config group, then the flat config.
+
+    Numbers stay numbers, all else is a word as typed (true, a list as JSON). Left out: _target_s,
+    which the choices stand for, and nulls: TensorBoard cannot sort words among numbers.
+    """
+    found: dict[str, str | float] = dict(choices)
+    for name, value in flat(config).items():
+        if name.rpartition(".")[2] == TARGET or value is None:
+            continue
+        word_or_number = isinstance(value, int | float | str) and not isinstance(value, bool)
+        found[name] = value if word_or_number else json.dumps(value)
+    return found
+
+
+def compared(spec: Spec) -> list[str]:
+    """Figures of the HPARAMS tab, of best.ckpt all of them; short: each horizon's MAE as well."""
+    errors = [f"{error}_{spec.unit}" for error in ("mae", "rmse")]
+    ahead = [f"test/at_{label}/{errors[0]}" for label in spec.horizons]
+    return [*(best_name(f"val/{e}") for e in errors), *(f"test/{e}" for e in errors), *ahead]
+
+
+def best_name(name: str) -> str:
+    """val/mae_bpm -> best/val_mae_bpm: of best.ckpt, where the curve is of every epoch."""
+    return f"best/{name.replace('/', '_')}"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

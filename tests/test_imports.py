@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "report": {"data.spec", "data.prepare", "metrics", "models", "run", "targets"},
     "checkpoints": {"run"},
     "progress": set(),
-    "events": {"checkpoints", "data.spec", "run"},
+    "events": {"checkpoints", "data.spec", "run", "targets"},
     "worker": {
         "checkpoints",
         "data",

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams import plugin_data_pb2
 
 from fitexp import targets, worker
 from fitexp.checkpoints import StopFlag, load_checkpoint
@@ -20,7 +18,7 @@ from fitexp.data.spec import Spec
 from fitexp.errors import InputError
 from fitexp.progress import epoch_line
 from fitexp.run import BEST, LAST, Run
-from tests.toy_run import ALLOW, curve, toy_run
+from tests.toy_run import ALLOW, toy_run
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -76,35 +74,6 @@ def test_checkpoints_hold_tensors_and_plain_values(whole: Run, name: str) -> Non
     walk({k: v for k, v in loaded.items() if k != "state_dict"})
     assert kinds <= {dict, list, tuple, str, int, float, bool, type(None), torch.Tensor}
     assert all(isinstance(value, torch.Tensor) for value in loaded["state_dict"].values())
-
-
-def test_events(whole: Run) -> None:
-    events = EventAccumulator(str(whole.path), size_guidance={"scalars": 0})
-    events.Reload()
-    scalars = set(events.Tags()["scalars"])
-    assert {"train/loss", "train/loss_step", "val/loss", "val/mae_bpm", "val/rmse_bpm"} <= scalars
-    assert {"test/mae_bpm", "test/rmse_bpm"} <= scalars
-    assert [e.value for e in events.Scalars("test/mae_bpm")] == [
-        pytest.approx(whole.metrics["test/mae_bpm"])
-    ]
-    rows = curve(whole)
-    column = rows[0].index("val/mae_bpm")
-    assert [e.value for e in events.Scalars("val/mae_bpm")] == [
-        pytest.approx(float(row[column])) for row in rows[1:]
-    ]
-    assert events.Tags()["images"]
-    plugin = events.summary_metadata
-    assert plugin is not None
-    tags = events.PluginTagToContent("hparams")
-    assert "_hparams_/experiment" in tags
-    start = plugin_data_pb2.HParamsPluginData.FromString(
-        tags["_hparams_/session_start_info"]
-    ).session_start_info.hparams
-    assert start["optimizer.lr"].number_value == 0.05
-    assert start["data.regime"].string_value == "whole"
-    experiment = plugin_data_pb2.HParamsPluginData.FromString(tags["_hparams_/experiment"])
-    metrics = {info.name.tag for info in experiment.experiment.metric_infos}
-    assert {"val/mae_bpm", "test/mae_bpm"} <= metrics <= scalars
 
 
 @pytest.mark.parametrize("regime", ["whole", "short"])

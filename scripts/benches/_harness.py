@@ -59,6 +59,29 @@ def cpu_ms(work: Callable[[], object], at_least_s: float = 0.1) -> Side:
     return run
 
 
+def limit_row(
+    name: str,
+    what: str,
+    unit: str,
+    limit: float,
+    ours: Callable[[], Side],
+    agree: Callable[[], None],
+) -> Row:
+    """A row whose reference is a limit: the best of 5 runs must stay below it.
+
+    what: is measured, and how; ours: sets up and returns the side.
+    """
+    return Row(
+        name=name,
+        unit=unit,
+        note=f"{what}, best of 5; reference: the limit",
+        target=1.0,
+        sides=lambda: (ours(), lambda: limit),
+        agree=agree,
+        best=True,
+    )
+
+
 def measure(row: Row) -> dict[str, object]:
     """{name, ours, reference, unit, ratio, target, met}; met is None without a target."""
     ours, reference = row.sides()

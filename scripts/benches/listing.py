@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benches._harness import Row, Side
+from benches._harness import Row, Side, limit_row
 
 RUNS, LIMIT_S = 1000, 2.0
 COMMAND = "import sys; from fitexp.cli import main; sys.exit(main())"  # as the script `fitexp`
@@ -65,31 +65,21 @@ def rows() -> list[Row]:
     made = []
     for name, (arguments, what) in COMMANDS.items():
 
-        def sides(a=arguments) -> tuple[Side, Side]:
+        def ours(a=arguments) -> Side:
             scratch = tempfile.TemporaryDirectory()
             folder = Path(scratch.name)
             _make(folder, RUNS)
 
-            def ours(keep=scratch) -> float:
+            def run(keep=scratch) -> float:
                 return _cpu_s(folder, a, _kept(a, RUNS))
 
-            return ours, lambda: LIMIT_S
+            return run
 
         def agree(a=arguments) -> None:
             with tempfile.TemporaryDirectory() as scratch:
                 _make(Path(scratch), 20)
                 _cpu_s(Path(scratch), a, _kept(a, 20))
 
-        made.append(
-            Row(
-                name=name,
-                unit="s CPU",
-                note=f"{what}, {RUNS} runs: user + system time of the process, best of 5; "
-                "reference: the limit in seconds",
-                target=1.0,
-                sides=sides,
-                agree=agree,
-                best=True,
-            )
-        )
+        what = f"{what}, {RUNS} runs: user + system time of the process"
+        made.append(limit_row(name, what, "s CPU", LIMIT_S, ours, agree))
     return made

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 
-from benches._harness import Row, Side
+from benches._harness import Row, Side, limit_row
 
 COMMAND = "import sys; from fitexp.cli import main; sys.exit(main())"  # as the script `fitexp`
 COMMANDS = {  # row -> arguments, limit in s, exit code, what it prints, what it is
@@ -49,22 +49,12 @@ def rows() -> list[Row]:
     made = []
     for name, (arguments, limit, code, says, what) in COMMANDS.items():
 
-        def sides(a=arguments, c=code, s=says, most=limit) -> tuple[Side, Side]:
-            return lambda: _cpu_s(a, c, s), lambda: most
+        def ours(a=arguments, c=code, s=says) -> Side:
+            return lambda: _cpu_s(a, c, s)
 
         def agree(a=arguments, c=code, s=says) -> None:
             _run(a, c, s)
 
-        made.append(
-            Row(
-                name=name,
-                unit="s CPU",
-                note=f"{what}: user + system time of the process, best of 5; "
-                "reference: the limit in seconds",
-                target=1.0,
-                sides=sides,
-                agree=agree,
-                best=True,
-            )
-        )
+        what = f"{what}: user + system time of the process"
+        made.append(limit_row(name, what, "s CPU", limit, ours, agree))
     return made
