@@ -1,4 +1,4 @@
-"""A sweep that is killed or has a failed job ends by its own command as an undisturbed one."""
+"""The jobs of a multirun: progress, closing table, several processes, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,166 +6,142 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import torch
-from torch import Tensor
 
-from fitexp import cli
-from fitexp.checkpoints import load_checkpoint
-from fitexp.run import (
-    BEST,
-    CURVE,
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    LAST,
-    METRICS,
-    RUNNING,
-    Run,
-    find_runs,
-)
-from fitexp.worker import training_ended
-from tests.toy_run import CrashError, ToyModel
+from fitexp.run import Run, find_runs
+from fitexp.sweep import STOP, JobRow, Sweep, about
 
-SMALL = ["data.source.athletes=4", "data.source.workouts=6", "accelerator=cpu"]
-SWEEP = [
-    *("train", "-m", "seed=0,1,2", "model.hidden=4,8", *SMALL, "model.context_hidden=4"),
-    *("data.batch_size=2", "trainer.max_epochs=6", "early_stopping.patience=null"),
-    "checkpoint.every_steps=1",
+
+def test_progress_of_a_sweep(tmp_path: Path) -> None:
+    now = [0.0]
+    sweep = Sweep(tmp_path, clock=lambda: now[0])
+
+    def job(number: int, seconds: float, reused: bool = False, error: str | None = None) -> str:
+        with sweep.job(number, "x", 6) as row:
+            said = sweep.progress(number, 6)
+            now[0] += seconds
+            row.reused, row.error = reused, error
+        return said
+
+    assert job(1, 1, reused=True) == "job 1 of 6"
+    assert job(2, 60) == "job 2 of 6"
+    assert job(3, 30, error="x") == "job 3 of 6, about 4 min left"
+    assert job(4, 120) == "job 4 of 6, about 3 min left"
+    assert job(5, 0) == "job 5 of 6, about 3 min left"
+    assert "1 of 6 jobs were not begun" in sweep.closing_table()
+    assert sweep.progress(6, None) == "job 6"
+    assert about(7200) == "about 2.0 h"
+
+
+def test_jobs_side_by_side_share_the_time_left(tmp_path: Path) -> None:
+    now = [0.0]
+    sweep = Sweep(tmp_path, clock=lambda: now[0])
+    with sweep.job(1, "x", 6):
+        now[0] += 60
+    with sweep.job(2, "x", 6), sweep.job(3, "x", 6):
+        assert sweep.progress(3, 6) == "job 3 of 6, about 2 min left"  # 5 jobs of 1 min, 2 at once
+
+
+def test_status_of_a_job_whose_run_was_damaged(tmp_path: Path) -> None:
+    assert JobRow(1, "x", 1).status == "not begun"
+    assert JobRow(1, "x", 1, error="e").status == "failed"
+    assert JobRow(1, "x", 1, str(tmp_path), error="e").status == "damaged"
+
+
+def test_no_job_begins_after_an_interrupt(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    with pytest.raises(KeyboardInterrupt), sweep.job(1, "x", 2):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), sweep.job(2, "x", 2):
+        raise AssertionError
+    assert [job.number for job in sweep.jobs] == [1]
+
+
+def test_ctrl_c_waits_for_jobs_in_other_processes(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    job = JobRow(1, "x", 1, pid=os.getpid() + 1)
+    sweep.write(job)
+
+    def interrupt_then_end_the_job() -> None:
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+        job.ended = True
+        sweep.write(job)
+
+    begun = time.monotonic()
+    thread = threading.Thread(target=interrupt_then_end_the_job)
+    with sweep.interruptible():
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(10)
+    thread.join()
+    assert 0.5 < time.monotonic() - begun < 5
+    assert (tmp_path / STOP).exists()
+
+
+TINY = [
+    *("data.source.athletes=4", "data.source.workouts=6", "trainer.max_epochs=2"),
+    *("model.hidden=4", "model.context_hidden=4", "model.context_width=4"),
 ]
-JOBS = 6
 
 
-def runs_of(folder: Path) -> dict[str, Run]:
-    return {run.path.name: run for run in find_runs(folder / "outputs")}
-
-
-def finished(folder: Path) -> dict[str, tuple[str, int]]:
-    """When each finished job ended and its best weights were written."""
-    return {
-        name: (run.manifest["finished"], run.file(BEST).stat().st_mtime_ns)
-        for name, run in runs_of(folder).items()
-        if run.status == FINISHED
-    }
-
-
-def start(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    """`fitexp train -m ...` typed in `folder`, in a session of its own."""
+def fitexp(folder: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "import sys; from fitexp.cli import main; sys.exit(main())"]
+    env = {**os.environ, "FITEXP_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "fitexp.cli", *SWEEP],
+        [*command, *words],
         cwd=folder,
-        env={**os.environ, **environment},
+        env=env,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
 
 
-def kill_in_mid_training(process: subprocess.Popen[str], folder: Path, jobs_before: int) -> Run:
-    """SIGKILL to all of the session within a job's training -> its run.
-
-    jobs_before: that are finished by then; of the next one an epoch is done.
-    """
-    ends = time.monotonic() + 200
-    try:
-        while time.monotonic() < ends and process.poll() is None:
-            runs = runs_of(folder).values()
-            done = [run for run in runs if run.status == FINISHED]
-            begun = [run for run in runs if run.status == RUNNING and run.file(CURVE).exists()]
-            if len(done) >= jobs_before and begun:
-                break
-            time.sleep(0.005)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    printed, _ = process.communicate()
-    assert process.returncode == -signal.SIGKILL, printed
-    (run,) = (run for run in runs_of(folder).values() if run.status != FINISHED)
-    return run
-
-
 @pytest.mark.slow
-def test_a_sweep_killed_twice_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
-    environment = {"FITEXP_CACHE": str(tmp_path / "cache")}
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    for folder in (killed, whole):
-        folder.mkdir()
-
-    before: dict[str, tuple[str, int]] = {}
-    for jobs_before in (0, 3):
-        cut = kill_in_mid_training(start(killed, environment), killed, jobs_before)
-        assert cut.status == INTERRUPTED
-        assert load_checkpoint(cut.file(LAST))["global_step"] > 0
-        assert not training_ended(cut)
-        assert not cut.file(METRICS).exists()
-        after = finished(killed)
-        assert len(after) >= jobs_before
-        assert before.items() <= after.items()
-        before = after
-
-    printed, _ = (last := start(killed, environment)).communicate(timeout=300)
-    assert last.returncode == 0, printed
-    assert before.items() <= finished(killed).items()
-    table = printed[printed.rindex("\njob ") :].splitlines()[1:]
-    rows = [line for line in table if " finished" in line]
-    assert len(rows) == JOBS
-    reused = [line for line in rows if "finished before" in line]
-    assert len(reused) == len(before)
-    assert rows[: len(reused)] == reused
-
-    printed, _ = (undisturbed := start(whole, environment)).communicate(timeout=300)
-    assert undisturbed.returncode == 0, printed
-    expected = runs_of(whole)
-    assert len(expected) == JOBS
-    assert runs_of(killed).keys() == expected.keys()
-    for name, run in runs_of(killed).items():
-        assert run.status == FINISHED
-        assert run.metrics == expected[name].metrics
-        weights = load_checkpoint(run.file(BEST))["state_dict"]
-        others = load_checkpoint(expected[name].file(BEST))["state_dict"]
-        assert weights.keys() == others.keys()
-        assert all(torch.equal(weights[key], others[key]) for key in weights)
-
-
-class Fragile(ToyModel):
-    """A toy network that fails in training at some widths."""
-
-    fails_at: tuple[int, ...] = ()
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        if self.training and self.inner.out_features in self.fails_at:
-            raise CrashError("too wide")
-        return super().forward(batch)
-
-
-@pytest.mark.slow
-def test_a_failed_job_is_one_row_and_is_tried_again_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "mine" / "model").mkdir(parents=True)
-    (tmp_path / "mine" / "model" / "fragile.yaml").write_text(
-        "_target_: tests.test_sweep.Fragile\nhidden: 4\ndropout: 0.0\n"
+def test_joblib_s_launcher_runs_jobs_side_by_side(tmp_path: Path) -> None:
+    """Rows, errors and the exit code come back from the processes; figures are the same."""
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs fitexp[sweep]")
+    words = ["train", "-m", "seed=0,1", "model.score=linear,wrong", *TINY]
+    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=parallel"]
+    out, err = (process := fitexp(tmp_path, *words, *parallel)).communicate()
+    assert process.returncode == 2, err
+    assert "fitexp: job 4 of 4" in err
+    pids = {run.manifest["pid"] for run in find_runs(tmp_path / "parallel")}
+    assert process.pid not in pids
+    assert len(pids) == 2
+    assert out.count(" finished ") == 2
+    assert out.count(" failed ") == 2
+    errors = [line for line in out.splitlines() if line.startswith("job ")][-2:]
+    assert [line.partition(": ")[0] for line in errors] == ["job 2", "job 4"]
+    assert all("wrong" in line for line in errors)
+    out, err = (process := fitexp(tmp_path, *words)).communicate()
+    assert process.returncode == 2, err
+    there, here = (
+        {run.path.name: run.metrics for run in find_runs(tmp_path / name)}
+        for name in ("parallel", "outputs")
     )
-    monkeypatch.chdir(tmp_path)
-    words = ["train", "-m", "--config-dir", "mine", "model=fragile", "model.hidden=4,5,6", *SMALL]
-    words.append("trainer.max_steps=1")
+    assert there == here
+    assert len(here) == 2
 
-    monkeypatch.setattr(Fragile, "fails_at", (5,))
-    assert cli.main(words) == 1
-    statuses = {r.config["model"]["hidden"]: r.status for r in runs_of(tmp_path).values()}
-    assert statuses == {4: FINISHED, 5: FAILED, 6: FINISHED}
-    printed = capsys.readouterr().out
-    assert printed.count("job 2: CrashError: too wide") == 1
-    before = finished(tmp_path)
 
-    monkeypatch.setattr(Fragile, "fails_at", ())
-    assert cli.main(words) == 0
-    assert capsys.readouterr().out.count(" finished before ") == 2
-    after = finished(tmp_path)
-    assert len(after) == 3
-    assert before.items() <= after.items()
+@pytest.mark.slow
+def test_ctrl_c_saves_the_runs_of_all_processes(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs fitexp[sweep]")
+    words = ["train", "-m", "seed=0,1,2,3", *TINY, "trainer.max_epochs=500"]
+    process = fitexp(tmp_path, *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    until = time.monotonic() + 120
+    while len(list(tmp_path.glob("outputs/*/last.ckpt"))) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    runs = [Run(path) for path in tmp_path.glob("outputs/*")]
+    assert [run.manifest["status"] for run in runs] == ["interrupted"] * 2  # as they wrote it
+    assert "2 of 4 jobs were not begun" in out
