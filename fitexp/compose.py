@@ -53,6 +53,7 @@ INJECTED: Mapping[str, tuple[str, ...]] = {
     "optimizer": ("params",),
     "task": ("model", "loss", "optimizer", "spec"),
 }
+BASELINES = "data.baselines"  # nodes of models that stand beside every run
 TRAINER = "pytorch_lightning.Trainer"
 
 # Choices that come with other packages -> what to install.
@@ -236,7 +237,7 @@ def _choices(hydra: Any) -> dict[str, str]:
     return {
         group: str(choice)
         for group, choice in hydra.runtime.choices.items()
-        if choice is not None and not group.startswith("hydra/")
+        if choice is not None and not group.startswith("hydra/") and "@" not in group
     }
 
 
@@ -692,6 +693,8 @@ def check(config: Mapping[str, Any], known: Mapping[str, Any]) -> None:
             raise InputError(f"{key}={_shown(value)}: it takes a whole number, {least} to {most}")
     for key in ("data", "data.source", "loss", "optimizer", "model", "task", "trainer"):
         check_node(config, key)
+    for name in config["data"].get("baselines", ()):
+        check_node(config, f"{BASELINES}.{name}")
     for key in set(known) - {*INJECTED, "trainer"}:
         check_plain(config, known, key)
 
@@ -705,12 +708,17 @@ def check_node(config: Mapping[str, Any], place: str) -> None:
         return
     if not isinstance(node, Mapping):
         raise InputError(f"{place}: a mapping with {targets.TARGET} is expected, not {node!r}")
-    injected = INJECTED.get(place, ())
+    injected = injected_at(place)
     if place == "trainer":
         from fitexp.worker import OURS
 
         node, injected = {targets.TARGET: TRAINER, **node}, tuple(OURS)
     targets.check_keys(node, injected, allow=targets.ANYTHING, where=place)
+
+
+def injected_at(place: str) -> tuple[str, ...]:
+    """Arguments that fitexp gives to the target at a place of the config."""
+    return INJECTED.get("model" if place.startswith(f"{BASELINES}.") else place, ())
 
 
 def check_plain(config: Mapping[str, Any], known: Mapping[str, Any], key: str) -> None:

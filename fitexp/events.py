@@ -59,7 +59,8 @@ def log_results(run: Run) -> None:
     """Figures and pictures of best.ckpt into the run's events, at the last step trained."""
     from matplotlib.image import imread
 
-    step = int(load_checkpoint(run.file(LAST))["global_step"])
+    steps = run.file(LAST).is_file()  # not of a model that is fitted at once
+    step = int(load_checkpoint(run.file(LAST))["global_step"]) if steps else 0
     with SummaryWriter(log_dir=str(run.path), purge_step=step) as writer:  # a second test replaces
         for name, value in run.metrics.items():
             if math.isfinite(value) and "test/" in name:

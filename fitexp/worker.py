@@ -10,6 +10,7 @@ import contextlib
 import copy
 import dataclasses
 import inspect
+import io
 import logging
 import os
 import random
@@ -44,10 +45,11 @@ from fitexp.checkpoints import (
     load_checkpoint,
     training_state,
 )
-from fitexp.data.prepare import Prepared
+from fitexp.data.prepare import Prepared, cached_arrays, code_version, digest
 from fitexp.data.spec import Spec
 from fitexp.errors import InputError
-from fitexp.run import BEST, LAST, Run, provenance
+from fitexp.models.fitted import Fitted
+from fitexp.run import BEST, LAST, Run, provenance, write_bytes
 from fitexp.tasks.regression import Regression
 
 Config = Mapping[str, Any]
@@ -101,6 +103,9 @@ def fit(run: Run, prepared: Prepared | None = None, allow: Allow = None) -> None
     """
     config, spec = run.config, _spec(run)
     _check_ranges(config)
+    if _fitted_at_once(config, allow):
+        _fit_at_once(run, prepared, allow)
+        return
     if training_ended(run):
         return
     processes = _processes(config)
@@ -148,9 +153,19 @@ def test(
     from fitexp.report.results import write_results
 
     prepared = _same_data(run, prepared, allow)
-    module, data = _best(run, prepared, allow, device)
-    val = predict(module, data, "val") if len(data.batches("val")) else None
-    write_results(run, prepared, predict(module, data, "test"), val)
+    baselines = _baselines(run, prepared, allow)
+    val: Predictions | None = None
+    if _fitted_at_once(run.config, allow):
+        model = _fitted_model(run, prepared.spec, allow)
+        predictions = model.predict(prepared.arrays, "test")
+        if len(prepared.arrays["val"]):
+            val = model.predict(prepared.arrays, "val")
+    else:
+        module, data = _best(run, prepared, allow, device)
+        if len(data.batches("val")):
+            val = predict(module, data, "val")
+        predictions = predict(module, data, "test")
+    write_results(run, prepared, predictions, val, baselines)
     return run.metrics
 
 
@@ -188,6 +203,7 @@ def evaluate(
         choices=run.manifest.get("choices") or {},
         parent=str(run.path),
     )
+    fields["training"] = run.manifest.get("training")
     child = Run.create(
         folder / str(max(taken, default=0) + 1), config, prepared.spec.to_dict(), fields
     )
@@ -263,18 +279,99 @@ def training_ended(run: Run) -> bool:
     )
 
 
+# Models that are fitted at once
+
+
+def _fitted_at_once(config: Config, allow: Allow) -> bool:
+    model = targets.locate(config["model"][targets.TARGET], allow)
+    return isinstance(model, type) and issubclass(model, Fitted)
+
+
+def _fit_at_once(run: Run, prepared: Prepared | None, allow: Allow) -> None:
+    """Fit the model to all training steps; best.ckpt holds what it learned."""
+    if run.file(BEST).is_file():
+        return
+    prepared = _same_data(run, prepared, allow)
+    model = _build_fitted(run.config["model"], prepared.spec, allow)
+    model.fit(prepared.arrays)
+    run.update(training="fitted to all training steps at once")
+    events.run_logger(run, run.config, prepared.spec, None).finalize("success")
+    packed = io.BytesIO()
+    torch.save({name: torch.from_numpy(a) for name, a in model.fitted.items()}, packed)
+    write_bytes(run.file(BEST), packed.getvalue())
+
+
+def _fitted_model(run: Run, spec: Spec, allow: Allow) -> Fitted:
+    """The run's model as it was fitted."""
+    model = _build_fitted(run.config["model"], spec, allow)
+    model.fitted = {name: value.numpy() for name, value in load_checkpoint(run.file(BEST)).items()}
+    return model
+
+
+def _build_fitted(node: Config, spec: Spec, allow: Allow) -> Fitted:
+    """Raises InputError for data it cannot take."""
+    _check_kind(node, spec, allow)
+    with _mistake("model"):
+        model: Fitted = targets.build(node, allow, spec=spec)
+    if spec.regime not in model.regimes:
+        raise InputError(
+            f"model {_class_name(node)} predicts with data.regime={model.regimes[0]} only, "
+            f"not {spec.regime}"
+        )
+    return model
+
+
+def _baselines(run: Run, prepared: Prepared, allow: Allow) -> dict[str, Fitted]:
+    """The models of data.baselines that belong beside this one, as fitted to its training data."""
+    from fitexp.report.results import BASELINES, read_baselines
+
+    known = read_baselines(run.file(BASELINES)) if run.file(BASELINES).is_file() else None
+    found: dict[str, Fitted] = {}
+    for name, node in run.config["data"]["baselines"].items():
+        model: Fitted = targets.build(node, allow, spec=prepared.spec)
+        if node == run.config["model"] or not model.stands_beside(prepared.arrays):
+            continue
+        if known is not None and name in known:
+            model.fitted = known[name]
+        elif known is None:
+            model.fitted = _fitted_arrays(model, node, prepared)
+        else:  # not there when the run was trained
+            continue
+        found[name] = model
+    return found
+
+
+def _fitted_arrays(model: Fitted, node: Config, prepared: Prepared) -> dict[str, NDArray[Any]]:
+    def make() -> dict[str, NDArray[Any]]:
+        model.fit(prepared.arrays)
+        return model.fitted
+
+    if not model.slow_to_fit:
+        return make()
+    return cached_arrays(digest(node, prepared.report["data_hash"], code_version()), make)
+
+
 # Parts
+
+
+def _check_kind(node: Config, spec: Spec, allow: Allow) -> None:
+    """Raise InputError where a model does not take data of this kind."""
+    kind = getattr(targets.locate(node[targets.TARGET], allow), "kind", None)
+    if kind != spec.kind:
+        raise InputError(
+            f"model {_class_name(node)} takes data of kind {kind}, "
+            f"but {spec.source} is of kind {spec.kind}: choose another model= or data="
+        )
+
+
+def _class_name(node: Config) -> str:
+    return str(node[targets.TARGET]).rpartition(".")[2]
 
 
 def build_module(config: Config, spec: Spec, allow: Allow = None) -> Regression:
     """The task with its network, loss and optimizer. Raises InputError for data it cannot take."""
     node = config["model"]
-    kind = getattr(targets.locate(node[targets.TARGET], allow), "kind", None)
-    if kind != spec.kind:
-        raise InputError(
-            f"model {node[targets.TARGET].rpartition('.')[2]} takes data of kind {kind}, "
-            f"but {spec.source} is of kind {spec.kind}: choose another model= or data="
-        )
+    _check_kind(node, spec, allow)
     with _mistake("model"):
         model = targets.build(node, allow, spec=spec)
     with _mistake("optimizer"):

@@ -49,11 +49,11 @@ def test_every_choice_composes_and_fits_its_targets(group: str, choice: str) -> 
     for place, node in nodes(config):
         dotted = node[targets.TARGET]
         keys = set(node) - {targets.TARGET}
-        targets.check_keys(node, compose.INJECTED[place], where=place)
+        targets.check_keys(node, compose.injected_at(place), where=place)
         if not dotted.startswith("fitexp."):
             continue
         parameters = inspect.signature(targets.locate(dotted)).parameters
-        own = {n: p for n, p in parameters.items() if n not in compose.INJECTED[place]}
+        own = {n: p for n, p in parameters.items() if n not in compose.injected_at(place)}
         assert set(own) == keys, f"{place}: {dotted} takes {set(own)}, the config has {keys}"
         for name, parameter in own.items():
             assert parameter.kind is parameter.KEYWORD_ONLY, f"{dotted}: {name} is not keyword-only"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fitexp import compose, targets
 from fitexp.data.spec import Spec
 from fitexp.run import Run
+from tests.data.workouts.made import trivial_nodes
 
 ALLOW = (*targets.DEFAULT_ALLOW, "tests.")
 CONF = Path(__file__).parents[1] / "conf"
@@ -64,6 +65,7 @@ def toy_config(**overrides: Any) -> dict[str, Any]:
 
     data = {**read("data/_workouts"), **read("data/workouts_sim")}
     data = compose.strip(data)
+    data["baselines"] = trivial_nodes()
     data["source"] |= {"athletes": 4, "workouts": 10}
     data |= {"grid": "time", "step": 10.0, "inputs": ["derived_speed", "altitude"]}
     data |= {"steps": 30, "stride": 10, "max_steps": 60, "horizons": [1, 3], "batch_size": 8}

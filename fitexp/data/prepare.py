@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +121,23 @@ def cached(key: str, make: Callable[[], Prepared]) -> Prepared:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return _load(folder) or made
+
+
+def cached_arrays(key: str, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Arrays that are slow to make, in one file of the cache; `key` is a digest."""
+    file = cache_folder() / "arrays" / f"{key[:32]}.npz"
+    try:
+        with np.load(file, allow_pickle=False) as packed:
+            return dict(packed)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        made = make()
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=file.parent)
+        with os.fdopen(handle, "wb") as temporary:
+            np.savez(temporary, **cast(Any, made))
+        Path(name).replace(file)
+    return made
 
 
 def _load(folder: Path) -> Prepared | None:

@@ -12,10 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fitexp import metrics
-from fitexp.data.prepare import Prepared, scored
+from fitexp.data.prepare import Arrays, Prepared, scored
 from fitexp.data.spec import Spec
+from fitexp.data.workouts.layout import ahead_rows, step_of, whole_rows, workout_of
 from fitexp.errors import InputError
-from fitexp.models.baselines import MEANS, STEP_MEAN, GroupMean
+from fitexp.models.fitted import Fitted
 from fitexp.report import plots
 from fitexp.report.table import model_name
 from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
@@ -23,25 +24,11 @@ from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, wri
 BASELINES = "baselines.npz"
 WHOLE = "whole"  # label of predictions of whole workouts
 Predictions = Mapping[str, NDArray[Any]]
-Means = Mapping[str, GroupMean]
-
-
-def fit_means(prepared: Prepared) -> dict[str, GroupMean]:
-    """The mean baselines, fitted on the measured steps of training workouts.
-
-    Where targets were shuffled also the mean by step: all that can still be learned.
-    """
-    arrays = prepared.arrays
-    workout, step = _steps(arrays)
-    rows = (arrays["part"][workout] == 0) & arrays["observed"]
-    codes = _codes(prepared.spec, arrays, workout[rows], step[rows])
-    y = np.asarray(scored(arrays)[rows], dtype=np.float64)
-    means = {**MEANS, **STEP_MEAN} if "scored" in arrays else MEANS
-    return {name: GroupMean(columns).fit(codes, y) for name, columns in means.items()}
+Baselines = Mapping[str, Fitted]
 
 
 def predictions_table(
-    prepared: Prepared, predictions: Predictions, means: Means, fold: int = 0
+    prepared: Prepared, predictions: Predictions, baselines: Baselines, fold: int = 0
 ) -> pd.DataFrame:
     """One row a scored step, physical units: the schema of `predictions.parquet`.
 
@@ -60,14 +47,16 @@ def predictions_table(
             for label, steps in spec.horizons.items()
         ]
     table = pd.concat(parts, ignore_index=True)
-    codes = _codes(spec, arrays, table["workout"].to_numpy(), table["step"].to_numpy())
-    for name, mean in means.items():
-        table[f"baseline_{name}"] = mean.predict(codes)
-    table.insert(0, "unit_id", arrays["workout_id"][table["workout"]])
-    table.insert(1, "user_id", arrays["user_id"][table["workout"]])
+    rows = table.pop("row").to_numpy()
+    origins = table.pop("origin").to_numpy() if spec.horizons else None
+    for name, model in baselines.items():
+        table[f"baseline_{name}"] = model.at(arrays, rows, origins)
+    workout = workout_of(arrays)[rows]
+    table.insert(0, "unit_id", arrays["workout_id"][workout])
+    table.insert(1, "user_id", arrays["user_id"][workout])
     table.insert(2, "fold", np.int32(fold))
-    table["sport"] = arrays["sport"][table["workout"]]
-    return table.drop(columns="workout")
+    table["sport"] = arrays["sport"][workout]
+    return table
 
 
 def score(table: pd.DataFrame, spec: Spec, part: str) -> dict[str, float]:
@@ -109,26 +98,29 @@ def score(table: pd.DataFrame, spec: Spec, part: str) -> dict[str, float]:
 
 
 def write_results(
-    run: Run, prepared: Prepared, predictions: Predictions, val: Predictions | None = None
+    run: Run,
+    prepared: Prepared,
+    predictions: Predictions,
+    val: Predictions | None,
+    baselines: Baselines,
 ) -> dict[str, float]:
     """Write predictions.parquet, baselines.npz, metrics.json and plots/ of a run.
 
-    predictions: of the test windows; val: of the validation windows, scored as well if given.
+    predictions: of the test windows; val: of the validation windows, scored as well if given;
+    baselines: fitted, to stand beside the model.
     """
     spec, name, data = prepared.spec, model_name(run), run.config["data"]
     fold = int(data["fold"]) if data.get("split") == "user" else 0
-    known = run.file(BASELINES).is_file()  # tested before, or on other data than its training
-    means = read_means(run.file(BASELINES)) if known else fit_means(prepared)
-    table = predictions_table(prepared, predictions, means, fold)
+    table = predictions_table(prepared, predictions, baselines, fold)
     found = score(table, spec, "test")
     if val is not None:
-        found |= score(predictions_table(prepared, val, means, fold), spec, "val")
+        found |= score(predictions_table(prepared, val, baselines, fold), spec, "val")
     found |= {
         "count/test/workouts": table["unit_id"].nunique(),
         "count/test/athletes": table["user_id"].nunique(),
         "count/test/steps": len(table.drop_duplicates(["unit_id", "step"])),
     }
-    _write_means(run.file(BASELINES), means)
+    _write_baselines(run.file(BASELINES), baselines)
     packed = io.BytesIO()
     table.to_parquet(packed, index=False)
     write_bytes(run.file(PREDICTIONS), packed.getvalue())
@@ -142,96 +134,64 @@ def write_results(
     return found
 
 
-def read_means(path: Path) -> dict[str, GroupMean]:
-    """The baselines of a finished run."""
+def read_baselines(path: Path) -> dict[str, dict[str, NDArray[Any]]]:
+    """What the baselines of a tested run had learned, by name."""
     arrays: dict[str, dict[str, NDArray[Any]]] = {}
     try:
         packed = np.load(path, allow_pickle=False)
         for key in packed.files:
             name, _, part = key.partition("/")
-            arrays.setdefault(name, {})[part] = packed[key]
-        return {name: GroupMean.from_arrays(parts) for name, parts in arrays.items()}
+            own = arrays.setdefault(name, {})
+            if part:
+                own[part] = packed[key]
+        return arrays
     except Exception as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}): remove it") from error
 
 
-def _write_means(path: Path, means: Means) -> None:
-    arrays: dict[str, Any] = {
-        f"{name}/{key}": array
-        for name, mean in means.items()
-        for key, array in mean.to_arrays().items()
-    }
+def _write_baselines(path: Path, baselines: Baselines) -> None:
+    arrays: dict[str, Any] = {}
+    for name, model in baselines.items():
+        arrays[name] = np.zeros(0)  # that it was there, though it learns nothing
+        arrays |= {f"{name}/{key}": array for key, array in model.fitted.items()}
     packed = io.BytesIO()
     np.savez(packed, **arrays)
     write_bytes(path, packed.getvalue())
 
 
 def _whole(
-    spec: Spec, arrays: Mapping[str, NDArray[Any]], windows: NDArray[Any], predicted: NDArray[Any]
+    spec: Spec, arrays: Arrays, windows: NDArray[Any], predicted: NDArray[Any]
 ) -> pd.DataFrame:
-    workout, first = windows[:, 0], windows[:, 1]
-    step = first[:, None] + np.arange(spec.steps)
-    length = arrays["offset"][workout + 1] - arrays["offset"][workout]
-    row = arrays["offset"][workout][:, None] + np.minimum(step, length[:, None] - 1)
-    counts = (step < length[:, None]) & arrays["observed"][row]
-    rows = row[counts]
+    row, exists = whole_rows(arrays, windows, spec.steps)
+    counts = exists & arrays["observed"][row]
+    return _steps(arrays, row[counts], predicted[counts])
+
+
+def _ahead(
+    spec: Spec, arrays: Arrays, windows: NDArray[Any], ahead: int, predicted: NDArray[Any]
+) -> pd.DataFrame:
+    row, origin, exists = ahead_rows(arrays, windows, spec.steps, ahead)
+    counts = exists & arrays["observed"][row]
+    table = _steps(arrays, row[counts], predicted[counts])
+    seconds = ahead * spec.step if spec.step_unit == "s" else np.nan
+    table["horizon_s"] = np.full(len(table), seconds)
+    table["steps_ahead"] = np.full(len(table), ahead, np.int32)
+    table["origin"] = origin[counts]
+    return table
+
+
+def _steps(arrays: Arrays, rows: NDArray[Any], predicted: NDArray[Any]) -> pd.DataFrame:
+    elapsed = np.asarray(arrays["elapsed_s"][rows], np.float64)
     table = pd.DataFrame(
         {
-            "workout": np.broadcast_to(workout[:, None], step.shape)[counts],
-            "step": step[counts].astype(np.int32),
-            "horizon_s": np.asarray(arrays["elapsed_s"][rows], np.float64),
+            "row": rows,
+            "step": step_of(arrays)[rows].astype(np.int32),
+            "horizon_s": elapsed,
             "target": np.asarray(scored(arrays)[rows], np.float64),
-            "prediction": np.asarray(predicted[counts], np.float64),
-            "elapsed_s": np.asarray(arrays["elapsed_s"][rows], np.float64),
+            "prediction": np.asarray(predicted, np.float64),
+            "elapsed_s": elapsed,
         }
     )
     if "expected" in arrays:
         table["expected"] = np.asarray(arrays["expected"][rows], np.float64)
     return table
-
-
-def _ahead(
-    spec: Spec,
-    arrays: Mapping[str, NDArray[Any]],
-    windows: NDArray[Any],
-    ahead: int,
-    predicted: NDArray[Any],
-) -> pd.DataFrame:
-    workout, first = windows[:, 0], windows[:, 1]
-    begin = arrays["offset"][workout]
-    step = first + spec.steps - 2 + ahead
-    end = arrays["piece_end"][begin + first]  # a horizon behind a gap is not scored
-    row = begin + np.minimum(step, end - 1)
-    counts = (step < end) & arrays["observed"][row]
-    rows, origin = row[counts], (begin + first + spec.steps - 2)[counts]
-    return pd.DataFrame(
-        {
-            "workout": workout[counts],
-            "step": step[counts].astype(np.int32),
-            "horizon_s": np.full(len(rows), ahead * spec.step if spec.step_unit == "s" else np.nan),
-            "target": np.asarray(scored(arrays)[rows], np.float64),
-            "prediction": np.asarray(predicted[counts], np.float64),
-            "elapsed_s": np.asarray(arrays["elapsed_s"][rows], np.float64),
-            "steps_ahead": np.full(len(rows), ahead, np.int32),
-            "baseline_last_value": np.asarray(arrays["y"][origin], np.float64),
-        }
-    )
-
-
-def _steps(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(S,) workout and number within it of all steps."""
-    offset = arrays["offset"]
-    workout = np.repeat(np.arange(len(offset) - 1), np.diff(offset))
-    return workout, np.arange(len(workout)) - offset[workout]
-
-
-def _codes(
-    spec: Spec,
-    arrays: Mapping[str, NDArray[Any]],
-    workout: NDArray[np.int64],
-    step: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """(n, 3) user and sport, as numbers of the vocabularies, and step + 1 of n steps."""
-    names = list(spec.attributes)
-    columns = [names.index("user"), names.index("sport")]
-    return np.column_stack([np.asarray(arrays["attributes"])[:, columns][workout], step + 1])

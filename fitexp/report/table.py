@@ -22,7 +22,10 @@ def closing_table(run: Run) -> str:
         model=model_name(run),
         unit=str(spec["unit"]),
         simulated=bool(spec["simulated"]),
-        protocol={**spec["protocol"], "training": training_words(run.config)},
+        protocol={
+            **spec["protocol"],
+            "training": run.manifest.get("training") or training_words(run.config),
+        },
         horizons=list(spec["horizons"]),
         counts={k: int(v) for k, v in metrics.items() if k.startswith("count/")},
     )

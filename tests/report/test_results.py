@@ -8,9 +8,9 @@ import pytest
 
 from fitexp.data.workouts.protocol import arrays_of
 from fitexp.report import plots
-from fitexp.report.results import WHOLE, fit_means, predictions_table, score
+from fitexp.report.results import WHOLE, predictions_table, score
 from fitexp.report.table import results_table
-from tests.data.workouts.made import protocol, table
+from tests.data.workouts.made import protocol, table, trivial
 
 MADE = table()
 
@@ -24,8 +24,8 @@ def whole_table(**changed: object) -> tuple[pd.DataFrame, object]:
         n = min(40, prepared.arrays["offset"][w + 1] - begin[i] - first)
         predicted[i, :n] = prepared.arrays["y"][begin[i] + first :][:n] + 2.0
         predicted[i, n:] = 1e6  # padding must not count
-    means = fit_means(prepared)
-    return predictions_table(prepared, {"rows": rows, WHOLE: predicted}, means), prepared
+    predictions = {"rows": rows, WHOLE: predicted}
+    return predictions_table(prepared, predictions, trivial(prepared)), prepared
 
 
 def test_whole_workouts_have_each_measured_step_once() -> None:
@@ -71,7 +71,7 @@ def test_short_horizons_are_scored_against_the_right_step() -> None:
     # a prediction that says which step it is for: the number of the flat row
     last = arrays["offset"][rows[:, 0]] + rows[:, 1] + prepared.spec.steps - 1
     predictions = {"rows": rows, "10s": last + 0.0, "60s": last + 5.0}
-    found = predictions_table(prepared, predictions, fit_means(prepared))
+    found = predictions_table(prepared, predictions, trivial(prepared))
     for ahead in (1, 6):
         part = found[found["steps_ahead"] == ahead]
         row = part["prediction"].astype(int).to_numpy()
@@ -97,7 +97,7 @@ def test_a_horizon_behind_a_gap_is_not_scored() -> None:
     rows = prepared.arrays["test"]
     zero = np.zeros(len(rows))
     predictions = {"rows": rows, "10s": zero, "60s": zero}
-    found = predictions_table(prepared, predictions, fit_means(prepared))
+    found = predictions_table(prepared, predictions, trivial(prepared))
     assert len(found[found["steps_ahead"] == 1]) == len(rows)
     far = found[found["steps_ahead"] == 6]
     origin = far["step"] - 6

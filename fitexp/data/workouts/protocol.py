@@ -70,6 +70,7 @@ class Workouts:
     training, or none. With a history, an athlete's first workout serves only as context.
     start_value: y_0 of a whole workout is the athlete's mean first training value (a new
     athlete: the population's) or the first measured value, which is then not scored.
+    baselines: nodes of models that stand beside every run; they do not touch the arrays.
     input_factor: inputs are z-scores times this; statistics come from training rows only (the
     authors' programs used all data).
     shuffled_target: a check for leaks, whole regime only. Every workout is scored (loss, errors,
@@ -103,6 +104,7 @@ class Workouts:
     start_value: str
     input_factor: float
     shuffled_target: bool
+    baselines: Mapping[str, Any]
     batch_size: int
 
     kind: ClassVar[str] = "workouts"
@@ -168,6 +170,7 @@ class Workouts:
         """
         fields = asdict(self)
         fields.pop("batch_size")
+        fields.pop("baselines")
         path = fields.pop("path")
         given = None if spec is None else spec.to_dict()
         reader = inspect.getsourcefile(targets.locate(self.source[targets.TARGET], allow))

@@ -11,8 +11,11 @@ import yaml
 from omegaconf import OmegaConf
 
 from fitexp.compose import strip
+from fitexp.data.prepare import Prepared
 from fitexp.data.workouts.protocol import Workouts
 from fitexp.data.workouts.table import WorkoutTable
+from fitexp.models.fitted import Fitted
+from fitexp.targets import TARGET, build
 
 CONF = Path(__file__).parents[3] / "conf"
 
@@ -22,9 +25,30 @@ def protocol(**changed: Any) -> Workouts:
     base = yaml.safe_load((CONF / "data/_workouts.yaml").read_text())
     base["path"] = None
     base["source"] = {"_target_": "fitexp.data.workouts.table.read_workout_table"}
+    base["baselines"] = {}
     merged = OmegaConf.merge(base, changed)
     fields: dict[str, Any] = OmegaConf.to_container(merged, resolve=True)  # type: ignore[assignment]
-    return Workouts(**{k: v for k, v in strip(fields).items() if k != "_target_"})
+    known = {k: v for k, v in strip(fields).items() if k not in ("_target_", "defaults")}
+    return Workouts(**known)
+
+
+def trivial_nodes() -> dict[str, dict[str, Any]]:
+    """conf/model/: the means, by name."""
+    nodes = {p.stem: yaml.safe_load(p.read_text()) for p in (CONF / "model").glob("*.yaml")}
+    return {
+        name: node
+        for name, node in sorted(nodes.items())
+        if str(node.get(TARGET)).startswith("fitexp.models.means.")
+    }
+
+
+def trivial(prepared: Prepared) -> dict[str, Fitted]:
+    """The means that stand beside every run, fitted."""
+    built = {n: build(node, spec=prepared.spec) for n, node in trivial_nodes().items()}
+    found = {n: model for n, model in built.items() if model.stands_beside(prepared.arrays)}
+    for model in found.values():
+        model.fit(prepared.arrays)
+    return found
 
 
 def table(

@@ -18,7 +18,8 @@ from fitexp.data.prepare import Prepared
 from fitexp.data.workouts.module import WorkoutGather
 from fitexp.data.workouts.protocol import arrays_of
 from fitexp.errors import InputError
-from fitexp.report.results import WHOLE, fit_means, predictions_table, score
+from fitexp.report.results import WHOLE, predictions_table, score
+from tests.data.workouts.made import trivial
 from tests.toy_run import ALLOW, toy_run
 
 from .made import protocol, table
@@ -114,7 +115,7 @@ def test_batches_and_figures_are_of_the_scored_target() -> None:
         if series(arrays, "observed", w)[step]
     ]
     zero = np.zeros((len(rows), made.spec.steps), np.float32)
-    found = predictions_table(made, {"rows": rows, WHOLE: zero}, fit_means(made))
+    found = predictions_table(made, {"rows": rows, WHOLE: zero}, trivial(made))
     ids = arrays["workout_id"]
     assert list(zip(found["unit_id"], found["step"], found["target"], strict=True)) == [
         (ids[w], step, value) for w, step, value in expected
@@ -163,7 +164,7 @@ def errors(folder: Path, **changed: Any) -> dict[str, float]:
     worker.fit(run, allow=ALLOW)
     data = targets.build(run.config["data"]).prepare()
     found = worker.predict_run(run, data, "test", ALLOW)
-    return score(predictions_table(data, found, fit_means(data)), data.spec, "test")
+    return score(predictions_table(data, found, trivial(data)), data.spec, "test")
 
 
 TOY: dict[str, Any] = {

@@ -1,0 +1,61 @@
+"""Predictors that are fitted to all training steps at once, without epochs.
+
+They run like any model (`fitexp train model=user_mean`) and stand beside every run
+(`data.baselines`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitexp.data.prepare import Arrays
+from fitexp.data.spec import Spec
+from fitexp.data.workouts.layout import ahead_rows, whole_rows
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+class Fitted:
+    """A predictor of single steps of prepared workouts, in physical units.
+
+    fitted: all that `fit` learned, as plain arrays; a run folder keeps nothing else.
+    """
+
+    kind: ClassVar[str] = "workouts"
+    regimes: ClassVar[tuple[str, ...]] = ("whole", "short")
+    slow_to_fit: ClassVar[bool] = False  # beside runs it is kept in the cache
+
+    def __init__(self, *, spec: Spec) -> None:
+        self.spec = spec
+        self.fitted: dict[str, NDArray[Any]] = {}
+
+    def fit(self, arrays: Arrays) -> None:
+        """Learn from the measured steps of training workouts."""
+        raise NotImplementedError
+
+    def at(self, arrays: Arrays, rows: Int, origins: Int | None) -> Float:
+        """(n,) predictions of steps `rows` (n,).
+
+        origins: short regime, rows of the last known targets, in the same workouts; None: whole.
+        """
+        raise NotImplementedError
+
+    def stands_beside(self, arrays: Arrays) -> bool:
+        """Whether it belongs beside other models on these data."""
+        return self.spec.regime in self.regimes
+
+    def predict(self, arrays: Arrays, part: str) -> dict[str, NDArray[Any]]:
+        """Predictions of the windows of a part, as `fitexp.worker.predict` gives them."""
+        spec, windows = self.spec, np.asarray(arrays[part])
+        out: dict[str, NDArray[Any]] = {"rows": windows}
+        if spec.regime == "whole":
+            rows, _ = whole_rows(arrays, windows, spec.steps)
+            out["whole"] = self.at(arrays, rows.ravel(), None).reshape(rows.shape)
+        for label, ahead in spec.horizons.items():
+            rows, origins, _ = ahead_rows(arrays, windows, spec.steps, ahead)
+            out[label] = self.at(arrays, rows, origins)
+        return out
