@@ -34,6 +34,7 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp train [OVERRIDES] [HYDRA'S OPTIONS]   train and test a model; the last line is its folder
   fitexp resume RUN                            go on with an interrupted run, bit-identical on a CPU
   fitexp evaluate RUN [OVERRIDES]              test once more, also on other data (data.path=...)
+  fitexp predict RUN FILE... [--user ID]       heart rate of recorded or planned workouts
   fitexp rerun RUN [--fresh]                   train again from the folder alone; do figures agree?
   fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with status and test error
   fitexp diff RUN RUN                          config, code, data and figures that differ
@@ -74,6 +75,19 @@ fitexp evaluate RUN [OVERRIDES] [--allow PREFIX]: test a run's best.ckpt, print 
 
   KEY=VALUE        of the run's config.yaml (data.path=FOLDER, accelerator.devices=1, ...)
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
+""",
+    "predict": """\
+fitexp predict RUN FILE... [OPTIONS]: heart rate of the workouts in FIT, TCX, GPX (also .gz) or CSV
+files, with or without measured heart rate: a CSV and a picture each, and a summary table
+
+  -o DIR           where to (default: outputs/predictions/NAME_OF_RUN)
+  --user ID        an athlete of the run's data; without, the population is used
+  --sport NAME     where a file does not say it, or says it otherwise than the run's data
+  --given 10min    the files' first minutes of heart rate may be used: the day's offset
+  --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
+
+  CSV: t_s (s from the start), speed_mps, speed_km_h, distance_m or distance_km, altitude_m,
+  heart_rate (bpm). --athlete is --user.
 """,
     "rerun": """\
 fitexp rerun RUN [--fresh] [--allow PREFIX]: train again from RUN's config.yaml alone, in a new
@@ -191,6 +205,7 @@ def _command(words: list[str]) -> int:
         "train": _train_command,
         "resume": _resume_command,
         "evaluate": _evaluate_command,
+        "predict": functools.partial(_act, "predict"),
         "rerun": _rerun_command,
         "ls": _ls_command,
         "diff": _diff_command,
@@ -562,6 +577,21 @@ def _evaluate_command(words: list[str]) -> int:
     print(closing_table(tested))
     print(tested.path)
     return 0
+
+
+def _act(verb: str, words: list[str]) -> int:
+    """A verb that acts on a run by the kind of its data."""
+    from fitexp.actions import act
+    from fitexp.run import Run
+
+    def run_of(path: str) -> Run:
+        run = Run(path)
+        run.check()
+        if run.status != "finished":
+            raise InputError(f"{path} is {run.status}: fitexp {verb} needs a finished run")
+        return run
+
+    return act(verb, words, run_of)
 
 
 def _run_of(verb: str, words: list[str]) -> tuple[Run, list[str], Sequence[str] | None]:

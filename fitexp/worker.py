@@ -153,19 +153,10 @@ def test(
     from fitexp.report.results import write_results
 
     prepared = _same_data(run, prepared, allow)
-    baselines = _baselines(run, prepared, allow)
-    val: Predictions | None = None
-    if _fitted_at_once(run.config, allow):
-        model = _fitted_model(run, prepared.spec, allow)
-        predictions = model.predict(prepared.arrays, "test")
-        if len(prepared.arrays["val"]):
-            val = model.predict(prepared.arrays, "val")
-    else:
-        module, data = _best(run, prepared, allow, device)
-        if len(data.batches("val")):
-            val = predict(module, data, "val")
-        predictions = predict(module, data, "test")
-    write_results(run, prepared, predictions, val, baselines)
+    validated = len(prepared.arrays["val"]) > 0
+    val = predict_run(run, prepared, "val", allow, device) if validated else None
+    predictions = predict_run(run, prepared, "test", allow, device)
+    write_results(run, prepared, predictions, val, _baselines(run, prepared, allow))
     return run.metrics
 
 
@@ -221,8 +212,13 @@ def predict_run(
     allow: Allow = None,
     device: str | None = None,
 ) -> Predictions:
-    """`predict` with the run's best weights."""
+    """Predictions of the run's model as it was trained, whatever kind of model it is.
+
+    prepared: other data must fit the run's spec; None: the run's own, which must be unchanged.
+    """
     prepared = _same_data(run, prepared, allow)
+    if _fitted_at_once(run.config, allow):
+        return _fitted_model(run, prepared.spec, allow).predict(prepared.arrays, part)
     return predict(*_best(run, prepared, allow, device), part)
 
 
@@ -254,6 +250,11 @@ def predict(module: Regression, data: Any, part: str) -> Predictions:
     if not found:
         raise InputError(f"the {part} part has no windows (data.split, data.fractions)")
     return {label: np.concatenate(parts) for label, parts in found.items()}
+
+
+def own_data(run: Run, allow: Allow = None) -> Prepared:
+    """The arrays a run was trained on. Raises InputError where the data are gone or changed."""
+    return _same_data(run, None, allow)
 
 
 def training_ended(run: Run) -> bool:

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from fitexp.data.prepare import Arrays
 from fitexp.data.sequences import Int
-
-TRAIN = 0  # the training part's number in `part`
+from fitexp.data.splits import TRAIN
 
 
 def workout_of(arrays: Arrays) -> Int:

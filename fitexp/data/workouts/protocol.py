@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -191,14 +191,24 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def arrays_of(protocol: Workouts, table: WorkoutTable, given: Spec | None = None) -> Prepared:
-    """The protocol applied to a table; the arrays are those of `WorkoutsData` and `Layout`."""
+def arrays_of(
+    protocol: Workouts,
+    table: WorkoutTable,
+    given: Spec | None = None,
+    planned: Collection[str] = (),
+) -> Prepared:
+    """The protocol applied to a table; the arrays are those of `WorkoutsData` and `Layout`.
+
+    planned: workouts to predict, measured or not, with `given`, the spec of a trained run. They
+    are the test part, all others are context only, and no athlete has too few workouts.
+    """
     rejected = Counter(table.rejected)
     counts: dict[str, int] = {"workouts read": len(table.sessions)}
     counts["athletes read"] = int(table.sessions["athlete"].nunique())
-    kept, steps = _resample(protocol, table, rejected)
+    kept, steps = _resample(protocol, table, rejected, planned)
     kept, steps = _once(table, kept, steps, rejected)
-    kept, steps = _enough(protocol, table, kept, steps, rejected)
+    if not planned:
+        kept, steps = _enough(protocol, table, kept, steps, rejected)
     sessions = table.sessions.iloc[kept].reset_index(drop=True)
     _, user = np.unique(sessions["athlete"].to_numpy(dtype=str), return_inverse=True)
     begun = sessions["start"].to_numpy(dtype=float)
@@ -206,7 +216,11 @@ def arrays_of(protocol: Workouts, table: WorkoutTable, given: Spec | None = None
     unknown_start = int(np.isnan(begun).sum())
     if unknown_start:
         counts["workouts without a start time (kept in the table's order)"] = unknown_start
-    part = _parts(protocol, user, order)
+    if planned:
+        wanted = sessions["workout"].isin(list(planned)).to_numpy()
+        part = np.where(wanted, splits.TEST, splits.OUT).astype(np.int8)
+    else:
+        part = _parts(protocol, user, order)
     layout = _flat(protocol, steps)
     ended = begun + np.array([s.values["total_time"][0] for s in steps])
     days = _days_since(user, order, begun)
@@ -219,12 +233,14 @@ def arrays_of(protocol: Workouts, table: WorkoutTable, given: Spec | None = None
     start = np.array(
         [start_by_user.get(a, start_by_user[UNKNOWN]) for a in sessions["athlete"]], dtype=float
     )
-    previous = _previous(protocol, user, order, part, begun, ended)
+    history = "previous" if planned and protocol.history != "none" else protocol.history
+    previous = _previous(history, user, order, part, begun, ended)
     observed = np.isfinite(layout.y)
     if protocol.start_value == "measured":
         for w in range(len(sessions)):
             first = layout.steps_of(w).start + int(np.argmax(observed[layout.steps_of(w)]))
-            start[w], observed[first] = layout.y[first], False
+            if observed[first]:
+                start[w], observed[first] = layout.y[first], False
 
     arrays: dict[str, NDArray[Any]] = {
         "x": _scaled_inputs(protocol, layout, fitted.scaling),
@@ -300,9 +316,10 @@ class Layout:
 
 
 def _resample(
-    protocol: Workouts, table: WorkoutTable, rejected: Counter[str]
+    protocol: Workouts, table: WorkoutTable, rejected: Counter[str], planned: Collection[str]
 ) -> tuple[list[int], list[Steps]]:
     """Even steps of every session; what cannot be used is counted in `rejected`."""
+    measured = ~table.sessions["workout"].isin(list(planned)).to_numpy()
     samples = table.samples
     bounds = np.searchsorted(samples["session"], np.arange(len(table.sessions) + 1))
     columns = {
@@ -341,13 +358,17 @@ def _resample(
             rejected["workouts without distance or speed"] += 1
         elif steps is None:
             rejected[f"workouts without a piece of {protocol.min_piece_steps} steps"] += 1
-        elif np.isfinite(steps.values[protocol.target][: protocol.max_steps]).sum() < 2:
+        elif measured[number] and _known(protocol, steps) < 2:
             rejected[f"workouts without a measured {protocol.target}"] += 1
         else:
             kept.append(number)
             found.append(steps)
     _progress(total, total)
     return kept, found
+
+
+def _known(protocol: Workouts, steps: Steps) -> int:
+    return int(np.isfinite(steps.values[protocol.target][: protocol.max_steps]).sum())
 
 
 def _moved(columns: Mapping[str, Float], a: int, b: int) -> bool:
@@ -441,7 +462,7 @@ def _parts(protocol: Workouts, user: Int, order: Int) -> splits.Part:
 
 
 def _previous(
-    protocol: Workouts, user: Int, order: Int, part: splits.Part, begun: Float, ended: Float
+    history: str, user: Int, order: Int, part: splits.Part, begun: Float, ended: Float
 ) -> Int:
     """The workout that gives each workout's context, -1 for none: the last that had ended before.
 
@@ -449,7 +470,7 @@ def _previous(
     athlete without training workouts.
     """
     previous = np.full(len(user), -1, dtype=np.int64)
-    if protocol.history == "none":
+    if history == "none":
         return previous
     for u in np.unique(user):
         rows = np.flatnonzero(user == u)
@@ -460,7 +481,7 @@ def _previous(
             over = [w for w in earlier[-5:] if not ended[w] > begun[row]]
             previous[row] = over[-1] if over else -1
             known = trained and part[row] in (splits.TRAIN, splits.OUT)
-            if protocol.history == "previous" or known:
+            if history == "previous" or known:
                 earlier.append(row)
     return previous
 

@@ -43,8 +43,8 @@ SESSION_COLUMNS = {
     "gender": ("gender",),
     "start": ("start_utc", "start"),
 }
+SESSION_NAMES = ("session_id", "workout")
 SAMPLE_COLUMNS = {
-    "session": (("session_id", 1.0), ("workout", 1.0)),
     "time_s": (("t_s", 1.0), ("time_s", 1.0)),
     "heart_rate_bpm": (("heart_rate", 1.0), ("heart_rate_bpm", 1.0)),
     "speed_km_h": (("speed_mps", 3.6), ("speed_km_h", 1.0)),
@@ -52,7 +52,7 @@ SAMPLE_COLUMNS = {
     "distance_km": (("distance_m", 1e-3), ("distance_km", 1.0)),
 }
 REQUIRED_SESSION = ("workout", "athlete", "sport")
-REQUIRED_SAMPLE = ("session", "time_s", "heart_rate_bpm")
+REQUIRED_SAMPLE = ("time_s", "heart_rate_bpm")
 
 
 def read_workout_table(*, path: str | None) -> WorkoutTable:
@@ -160,6 +160,24 @@ def _numbers(frame: pd.DataFrame, file: Path, column: str) -> pd.Series[float]:
     return numbers.astype("float64").replace([np.inf, -np.inf], np.nan)
 
 
+def read_series(file: Path) -> pd.DataFrame:
+    """One workout's samples, as a sample table without its column for the session; needs t_s."""
+    return _series(_read_file(file), file, ("time_s",))
+
+
+def _series(frame: pd.DataFrame, file: Path, required: tuple[str, ...]) -> pd.DataFrame:
+    """The columns of SAMPLE_COLUMNS, each in its unit; NaN where there is none."""
+    out: dict[str, pd.Series[float]] = {}
+    for name, choices in SAMPLE_COLUMNS.items():
+        column = _column(frame, file, tuple(c for c, _ in choices), name in required)
+        if column is None:
+            out[name] = pd.Series(np.nan, index=frame.index, dtype="float32")
+        else:
+            values = _numbers(frame, file, column) * dict(choices)[column]
+            out[name] = values if name == "time_s" else values.astype("float32")
+    return pd.DataFrame(out)
+
+
 def _read_sessions(folder: Path) -> pd.DataFrame:
     files = [f for f in (folder / "sessions.csv", folder / "sessions.parquet") if f.exists()]
     if not files:
@@ -213,23 +231,14 @@ def _starts(frame: pd.DataFrame, file: Path, column: str | None) -> pd.Series[fl
 
 def _read_samples(file: Path, number: dict[str, int], rejected: Counter[str]) -> pd.DataFrame:
     frame = _read_file(file)
-    out: dict[str, pd.Series[float] | pd.Series[int]] = {}
-    for name, choices in SAMPLE_COLUMNS.items():
-        names = tuple(choice for choice, _ in choices)
-        column = _column(frame, file, names, name in REQUIRED_SAMPLE)
-        if name == "session":
-            assert column is not None
-            row = frame[column].astype("str").map(number)
-            unlisted = row.isna()
-            if unlisted.any():
-                rejected["samples of sessions that are not listed"] += int(unlisted.sum())
-            out[name] = row.fillna(-1).astype("int32")
-        elif column is None:
-            out[name] = pd.Series(np.nan, index=frame.index, dtype="float32")
-        else:
-            values = _numbers(frame, file, column) * dict(choices)[column]
-            out[name] = values if name == "time_s" else values.astype("float32")
-    samples = pd.DataFrame(out)
+    column = _column(frame, file, SESSION_NAMES, required=True)
+    assert column is not None
+    row = frame[column].astype("str").map(number)
+    unlisted = row.isna()
+    if unlisted.any():
+        rejected["samples of sessions that are not listed"] += int(unlisted.sum())
+    samples = _series(frame, file, REQUIRED_SAMPLE)
+    samples.insert(0, "session", row.fillna(-1).astype("int32"))
     timeless = ~np.isfinite(samples["time_s"])
     if timeless.any():
         rejected["samples without a time"] += int(timeless.sum())
