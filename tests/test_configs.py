@@ -18,7 +18,10 @@ CHOICES = sorted(
     if path.parent != CONF and not path.stem.startswith("_")
 )
 # Keys without a default that a choice needs to be composed.
-NEEDED = {("data", "workout_table"): ["data.path=."]}
+NEEDED = {
+    ("data", "activities"): ["data.path=."],
+    ("data", "workout_table"): ["data.path=."],
+}
 
 
 def composed(*overrides: str) -> dict[str, Any]:

@@ -13,10 +13,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fitexp.data.prepare import Prepared
 from fitexp.data.spec import Spec
 from fitexp.run import write_bytes
 
 MEASURED, PREDICTED, BASELINE = "#444444", "#d1495b", "#2a78b8"
+PARTS = {0: ("train", BASELINE), 1: ("val", "#8a9a3b"), 2: ("test", PREDICTED)}
+NAMED = 12  # bars that carry their name
 
 
 def words(spec: Spec) -> tuple[str, str]:
@@ -122,6 +125,47 @@ def learning_curve(curve: pd.DataFrame, spec: Spec, title: str) -> Figure:
         axis.set_xlabel("epoch")
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{mark}{title}: learning curve", fontsize=11)
+    return figure
+
+
+def describe_page(prepared: Prepared) -> Figure:
+    """What prepared data hold: amount by sport and athlete, target, lengths, what is missing."""
+    spec, arrays = prepared.spec, prepared.arrays
+    label, mark = words(spec)
+    workout = np.repeat(np.arange(len(arrays["part"])), np.diff(arrays["offset"]))
+    steps = np.diff(arrays["offset"])
+    unit, per_step = ("hours", spec.step / 3600) if spec.step_unit == "s" else ("km", 1e-3)
+    per_step = spec.step * 1e-3 if unit == "km" else per_step
+    observed = np.asarray(arrays["observed"], dtype=bool)
+    sport = pd.Series(np.asarray(arrays["sport"], dtype=str))
+    amount = pd.Series(steps * per_step)
+    figure, axes = plt.subplots(2, 3, figsize=(12, 6.6), layout="constrained")
+    _bars(axes[0, 0], amount.groupby(sport).sum(), f"{unit} by sport", "sports")
+    athlete = pd.Series(np.asarray(arrays["user_id"], dtype=str))
+    _bars(axes[0, 1], athlete.value_counts(), "workouts by athlete", "athletes")
+    missing = pd.Series(~observed).groupby(sport.to_numpy()[workout]).mean() * 100
+    _bars(axes[0, 2], missing, f"{label.partition(' (')[0]} missing, % of steps by sport", "sports")
+    y = np.asarray(arrays["y"], dtype=np.float64)
+    part = np.asarray(arrays["part"])
+    _shares(axes[1, 0], y[observed], part[workout][observed], f"{label}, share of steps by part")
+    common = sport.value_counts().index[:4]
+    for name in common:
+        chosen = observed & (sport.to_numpy() == name)[workout]
+        if chosen.any():
+            edges = np.histogram_bin_edges(y[observed], bins=30)
+            height = np.histogram(y[chosen], edges)[0] / chosen.sum() * 100
+            axes[1, 1].stairs(height, edges, label=name, linewidth=1.4)
+    axes[1, 1].set_title(f"{label}, % of steps by sport", fontsize=9, loc="left")
+    axes[1, 1].legend(frameon=False, fontsize=8)
+    length = amount.to_numpy() * (60 if unit == "hours" else 1)
+    axes[1, 2].hist(length, bins=30, color=BASELINE)
+    shown = "minutes" if unit == "hours" else "km"
+    axes[1, 2].set_title(f"workouts by length kept ({shown})", fontsize=9, loc="left")
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+    count = f"{len(steps):,} workouts of {athlete.nunique():,} athletes"
+    figure.suptitle(f"{mark}{spec.source}: {count}", fontsize=11)
     return figure
 
 
