@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -11,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fitexp.data.prepare import Prepared
@@ -19,6 +21,7 @@ from fitexp.run import write_bytes
 
 MEASURED, PREDICTED, BASELINE = "#444444", "#d1495b", "#2a78b8"
 PARTS = {0: ("train", BASELINE), 1: ("val", "#8a9a3b"), 2: ("test", PREDICTED)}
+SHADES = ("#2a78b8", "#e08a2e", "#3f9b6c", "#8d62ad")
 NAMED = 12  # bars that carry their name
 
 
@@ -129,44 +132,79 @@ def learning_curve(curve: pd.DataFrame, spec: Spec, title: str) -> Figure:
 
 
 def describe_page(prepared: Prepared) -> Figure:
-    """What prepared data hold: amount by sport and athlete, target, lengths, what is missing."""
+    """What prepared data hold: amounts by sport and athlete, the target, lengths, what is missing.
+
+    Steps are those kept; the target's histograms are of measured steps only.
+    """
     spec, arrays = prepared.spec, prepared.arrays
     label, mark = words(spec)
-    workout = np.repeat(np.arange(len(arrays["part"])), np.diff(arrays["offset"]))
-    steps = np.diff(arrays["offset"])
-    unit, per_step = ("hours", spec.step / 3600) if spec.step_unit == "s" else ("km", 1e-3)
-    per_step = spec.step * 1e-3 if unit == "km" else per_step
-    observed = np.asarray(arrays["observed"], dtype=bool)
+    target, km = label.partition(" (")[0], spec.step_unit == "m"
+    count = np.diff(arrays["offset"])
+    amount = count * spec.step / (1000 if km else 3600)
     sport = pd.Series(np.asarray(arrays["sport"], dtype=str))
-    amount = pd.Series(steps * per_step)
-    figure, axes = plt.subplots(2, 3, figsize=(12, 6.6), layout="constrained")
-    _bars(axes[0, 0], amount.groupby(sport).sum(), f"{unit} by sport", "sports")
     athlete = pd.Series(np.asarray(arrays["user_id"], dtype=str))
-    _bars(axes[0, 1], athlete.value_counts(), "workouts by athlete", "athletes")
-    missing = pd.Series(~observed).groupby(sport.to_numpy()[workout]).mean() * 100
-    _bars(axes[0, 2], missing, f"{label.partition(' (')[0]} missing, % of steps by sport", "sports")
-    y = np.asarray(arrays["y"], dtype=np.float64)
-    part = np.asarray(arrays["part"])
-    _shares(axes[1, 0], y[observed], part[workout][observed], f"{label}, share of steps by part")
-    common = sport.value_counts().index[:4]
-    for name in common:
-        chosen = observed & (sport.to_numpy() == name)[workout]
-        if chosen.any():
-            edges = np.histogram_bin_edges(y[observed], bins=30)
-            height = np.histogram(y[chosen], edges)[0] / chosen.sum() * 100
-            axes[1, 1].stairs(height, edges, label=name, linewidth=1.4)
-    axes[1, 1].set_title(f"{label}, % of steps by sport", fontsize=9, loc="left")
-    axes[1, 1].legend(frameon=False, fontsize=8)
-    length = amount.to_numpy() * (60 if unit == "hours" else 1)
-    axes[1, 2].hist(length, bins=30, color=BASELINE)
-    shown = "minutes" if unit == "hours" else "km"
-    axes[1, 2].set_title(f"workouts by length kept ({shown})", fontsize=9, loc="left")
+    observed = np.asarray(arrays["observed"], dtype=bool)
+    measured = np.asarray(arrays["y"], dtype=np.float64)[observed]
+    part = pd.Series(np.asarray(arrays["part"])).map({k: name for k, (name, _) in PARTS.items()})
+
+    figure, axes = plt.subplots(2, 3, figsize=(12, 6.6), layout="constrained")
+    (hours, workouts, missing), (by_part, by_sport, lengths) = axes
+    _bars(hours, pd.Series(amount).groupby(sport).sum())
+    hours.set_title(f"{'km' if km else 'hours'} kept, by sport", fontsize=9, loc="left")
+    _bars(workouts, athlete.value_counts().astype(float))
+    workouts.set_title("workouts by athlete", fontsize=9, loc="left")
+    steps_of = np.repeat(sport.to_numpy(), count)
+    _bars(missing, pd.Series(100.0 * ~observed).groupby(steps_of).mean())
+    missing.set_title(f"% of steps without {target}, by sport", fontsize=9, loc="left")
+    missing.set_xlim(0, max(1.0, missing.get_xlim()[1]))
+    colors = dict(PARTS.values())
+    parts = np.repeat(part.to_numpy(), count)[observed]
+    _histograms(by_part, measured, parts, list(colors), colors)
+    by_part.set_title("% of measured steps, by part", fontsize=9, loc="left")
+    common = sport.value_counts().index[: len(SHADES)].tolist()
+    _histograms(
+        by_sport, measured, steps_of[observed], common, dict(zip(common, SHADES, strict=False))
+    )
+    by_sport.set_title("% of measured steps, by sport", fontsize=9, loc="left")
+    for axis in (by_part, by_sport):
+        axis.set_xlabel(label, fontsize=8)
+    lengths.hist(amount * (1 if km else 60), bins=30, color=BASELINE)
+    lengths.set_title("workouts by length, of steps kept", fontsize=9, loc="left")
+    lengths.set_xlabel("km" if km else "minutes", fontsize=8)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
-    count = f"{len(steps):,} workouts of {athlete.nunique():,} athletes"
-    figure.suptitle(f"{mark}{spec.source}: {count}", fontsize=11)
+    people = athlete.nunique()
+    size = f"{len(count):,} workouts of {people:,} athlete{'s' if people > 1 else ''}"
+    figure.suptitle(f"{mark}{spec.source}: {size}", fontsize=11)
     return figure
+
+
+def _bars(axis: Axes, values: pd.Series[float]) -> None:
+    """Horizontal bars, the largest on top; more than NAMED of them carry no names."""
+    values = values.sort_values()
+    named = len(values) <= NAMED
+    height = 0.75 if named else 1.0
+    axis.barh(np.arange(len(values)), values.to_numpy(), color=BASELINE, height=height)
+    axis.set_ylim(min(len(values) - 4.5, -0.5), len(values) - 0.5)  # few bars stay slim
+    if named:
+        axis.set_yticks(np.arange(len(values)), [textwrap.shorten(n, 24) for n in values.index])
+    else:
+        axis.set_yticks([])
+        axis.set_ylabel(f"{len(values):,}, most on top", fontsize=8)
+
+
+def _histograms(
+    axis: Axes, values: np.ndarray, group: np.ndarray, names: list[str], colors: dict[str, str]
+) -> None:
+    """Shares of each group's values in common bins; a group without values is left out."""
+    edges = np.histogram_bin_edges(values, bins=30)
+    for name in names:
+        chosen = values[group == name]
+        if len(chosen):
+            height = 100 * np.histogram(chosen, edges)[0] / len(chosen)
+            axis.stairs(height, edges, label=name, color=colors[name], linewidth=1.4)
+    axis.legend(frameon=False, fontsize=8)
 
 
 def save(figure: Figure, path: Path) -> None:
