@@ -48,7 +48,9 @@ class Options:
 # verb -> kind of the run's data -> action
 ACTIONS: Mapping[str, Mapping[str, Action]] = {
     "predict": {
-        "workouts": Action(does="fitexp.predict:command", values=("-o", "--user", "--sport", "--given")),
+        "workouts": Action(
+            does="fitexp.predict:command", values=("-o", "--user", "--sport", "--given")
+        ),
     },
 }
 
@@ -89,9 +91,7 @@ def act(
     return int(does(run, others[1:], Options(values, flags)))
 
 
-def _split(
-    words: Sequence[str], actions: Any
-) -> tuple[list[str], dict[str, list[str | None]]]:
+def _split(words: Sequence[str], actions: Any) -> tuple[list[str], dict[str, list[str | None]]]:
     """Words that are no options; each option with its values. `-o FILE`, `--user=7`."""
     actions = list(actions)
     takes = {*COMMON, *(name for action in actions for name in action.values)}

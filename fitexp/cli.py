@@ -807,9 +807,13 @@ def _data_prepare(job: Job, row: JobRow) -> None:
 
 def _data_describe(job: Job, row: JobRow) -> None:
     prepared = _prepare(job)
+    from fitexp.report import plots
     from fitexp.report.describe import describe
 
     print(describe(prepared))
+    page = Path(OUTPUTS) / "describe" / f"{prepared.spec.source}.png"
+    plots.save(plots.describe_page(prepared), page)
+    print(f"\n{page}")
 
 
 # shell completion

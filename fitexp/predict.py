@@ -242,9 +242,7 @@ def validation_of(prepared: Prepared, predicted: Float, given_s: float) -> Valid
     pooled = np.concatenate(rest) if rest else np.zeros(0)
     low, high = np.quantile(pooled, BAND) if len(pooled) else (np.nan, np.nan)
     mae = float(np.abs(pooled).mean()) if len(pooled) else np.nan
-    return Validation(
-        workouts=len(rest), low=float(low), high=float(high), mae=mae, share=share
-    )
+    return Validation(workouts=len(rest), low=float(low), high=float(high), mae=mae, share=share)
 
 
 def predicted_workouts(
@@ -275,7 +273,9 @@ def predicted_workouts(
         if given_s:
             early = (time <= given_s) & np.isfinite(measured) & np.isfinite(predicted)
             if not early.any():
-                raise InputError(f"{plan.file} has no heart rate in its first {given_s:g} s (--given)")
+                raise InputError(
+                    f"{plan.file} has no heart rate in its first {given_s:g} s (--given)"
+                )
             share = validation.share if validation and validation.share is not None else 0.0
             offset = share * float((measured - predicted)[early].mean())
             predicted = np.where(time > given_s, predicted + offset, predicted)

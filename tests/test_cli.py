@@ -904,9 +904,12 @@ def test_data_commands_on_simulated_workouts(
     words = ["data.source.athletes=3", "data.source.workouts=6"]
     assert cli.main(["data", "prepare", *words]) == 0
     assert "18  workouts read" in capsys.readouterr().out
-    assert cli.main(["data", "describe", *words]) == 0
-    assert "SIMULATED" in capsys.readouterr().out
     assert left(folder) == []
+    assert cli.main(["data", "describe", *words]) == 0
+    *text, page = capsys.readouterr().out.splitlines()
+    assert "SIMULATED" in text[0]
+    assert Path(page).read_bytes().startswith(b"\x89PNG")
+    assert left(folder) == ["outputs", "outputs/describe", page]
 
 
 # Processes

@@ -22,7 +22,10 @@ MODELS, DEBUGS = (
     sorted(choice for group, choice in CHOICES if group == wanted) for wanted in ("model", "debug")
 )
 # Keys without a default that a choice needs to be composed.
-NEEDED = {("data", "workout_table"): ["data.path=."]}
+NEEDED = {
+    ("data", "activities"): ["data.path=."],
+    ("data", "workout_table"): ["data.path=."],
+}
 
 
 def composed(*overrides: str) -> dict[str, Any]:

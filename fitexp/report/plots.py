@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -11,12 +12,17 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fitexp.data.prepare import Prepared
 from fitexp.data.spec import Spec
 from fitexp.run import write_bytes
 
 MEASURED, PREDICTED, BASELINE = "#444444", "#d1495b", "#2a78b8"
+PARTS = {0: ("train", BASELINE), 1: ("val", "#8a9a3b"), 2: ("test", PREDICTED)}
+SHADES = ("#2a78b8", "#e08a2e", "#3f9b6c", "#8d62ad")
+NAMED = 12  # bars that carry their name
 
 
 def words(spec: Spec) -> tuple[str, str]:
@@ -123,6 +129,82 @@ def learning_curve(curve: pd.DataFrame, spec: Spec, title: str) -> Figure:
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{mark}{title}: learning curve", fontsize=11)
     return figure
+
+
+def describe_page(prepared: Prepared) -> Figure:
+    """What prepared data hold: amounts by sport and athlete, the target, lengths, what is missing.
+
+    Steps are those kept; the target's histograms are of measured steps only.
+    """
+    spec, arrays = prepared.spec, prepared.arrays
+    label, mark = words(spec)
+    target, km = label.partition(" (")[0], spec.step_unit == "m"
+    count = np.diff(arrays["offset"])
+    amount = count * spec.step / (1000 if km else 3600)
+    sport = pd.Series(np.asarray(arrays["sport"], dtype=str))
+    athlete = pd.Series(np.asarray(arrays["user_id"], dtype=str))
+    observed = np.asarray(arrays["observed"], dtype=bool)
+    measured = np.asarray(arrays["y"], dtype=np.float64)[observed]
+    part = pd.Series(np.asarray(arrays["part"])).map({k: name for k, (name, _) in PARTS.items()})
+
+    figure, axes = plt.subplots(2, 3, figsize=(12, 6.6), layout="constrained")
+    (hours, workouts, missing), (by_part, by_sport, lengths) = axes
+    _bars(hours, pd.Series(amount).groupby(sport).sum())
+    hours.set_title(f"{'km' if km else 'hours'} kept, by sport", fontsize=9, loc="left")
+    _bars(workouts, athlete.value_counts().astype(float))
+    workouts.set_title("workouts by athlete", fontsize=9, loc="left")
+    steps_of = np.repeat(sport.to_numpy(), count)
+    _bars(missing, pd.Series(100.0 * ~observed).groupby(steps_of).mean())
+    missing.set_title(f"% of steps without {target}, by sport", fontsize=9, loc="left")
+    missing.set_xlim(0, max(1.0, missing.get_xlim()[1]))
+    colors = dict(PARTS.values())
+    parts = np.repeat(part.to_numpy(), count)[observed]
+    _histograms(by_part, measured, parts, list(colors), colors)
+    by_part.set_title("% of measured steps, by part", fontsize=9, loc="left")
+    common = sport.value_counts().index[: len(SHADES)].tolist()
+    _histograms(
+        by_sport, measured, steps_of[observed], common, dict(zip(common, SHADES, strict=False))
+    )
+    by_sport.set_title("% of measured steps, by sport", fontsize=9, loc="left")
+    for axis in (by_part, by_sport):
+        axis.set_xlabel(label, fontsize=8)
+    lengths.hist(amount * (1 if km else 60), bins=30, color=BASELINE)
+    lengths.set_title("workouts by length, of steps kept", fontsize=9, loc="left")
+    lengths.set_xlabel("km" if km else "minutes", fontsize=8)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+    people = athlete.nunique()
+    size = f"{len(count):,} workouts of {people:,} athlete{'s' if people > 1 else ''}"
+    figure.suptitle(f"{mark}{spec.source}: {size}", fontsize=11)
+    return figure
+
+
+def _bars(axis: Axes, values: pd.Series[float]) -> None:
+    """Horizontal bars, the largest on top; more than NAMED of them carry no names."""
+    values = values.sort_values()
+    named = len(values) <= NAMED
+    height = 0.75 if named else 1.0
+    axis.barh(np.arange(len(values)), values.to_numpy(), color=BASELINE, height=height)
+    axis.set_ylim(min(len(values) - 4.5, -0.5), len(values) - 0.5)  # few bars stay slim
+    if named:
+        axis.set_yticks(np.arange(len(values)), [textwrap.shorten(n, 24) for n in values.index])
+    else:
+        axis.set_yticks([])
+        axis.set_ylabel(f"{len(values):,}, most on top", fontsize=8)
+
+
+def _histograms(
+    axis: Axes, values: np.ndarray, group: np.ndarray, names: list[str], colors: dict[str, str]
+) -> None:
+    """Shares of each group's values in common bins; a group without values is left out."""
+    edges = np.histogram_bin_edges(values, bins=30)
+    for name in names:
+        chosen = values[group == name]
+        if len(chosen):
+            height = 100 * np.histogram(chosen, edges)[0] / len(chosen)
+            axis.stairs(height, edges, label=name, color=colors[name], linewidth=1.4)
+    axis.legend(frameon=False, fontsize=8)
 
 
 def save(figure: Figure, path: Path) -> None:

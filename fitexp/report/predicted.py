@@ -74,7 +74,9 @@ def picture(one: Predicted, spec: Spec) -> Figure:
     if np.isfinite(one.altitude_m).any():
         altitude = lower.twinx()
         low = float(np.nanmin(one.altitude_m))
-        altitude.fill_between(minutes, low, one.altitude_m, color="#c8b88a", alpha=0.35, linewidth=0)
+        altitude.fill_between(
+            minutes, low, one.altitude_m, color="#c8b88a", alpha=0.35, linewidth=0
+        )
         altitude.set_ylabel("altitude (m)", color="#8a7a4c")
         axes.append(altitude)
     lower.set_xlabel("minute")

@@ -64,7 +64,9 @@ def _read_csv(file: Path) -> Activity:
     low, high = HEART_RATE_BPM
     values = {name: columns[name].to_numpy(np.float64) for name in SERIES}
     heart_rate = values["heart_rate_bpm"]
-    values["heart_rate_bpm"] = np.where((heart_rate < low) | (heart_rate > high), np.nan, heart_rate)
+    values["heart_rate_bpm"] = np.where(
+        (heart_rate < low) | (heart_rate > high), np.nan, heart_rate
+    )
     return Activity(
         sport="unknown",
         start=np.nan,
@@ -118,4 +120,6 @@ def _empty() -> pd.DataFrame:
 
 def with_sport(plans: Sequence[Plan], sport: str) -> list[Plan]:
     """The plans, all of one sport."""
-    return [dataclasses.replace(p, activity=dataclasses.replace(p.activity, sport=sport)) for p in plans]
+    return [
+        dataclasses.replace(p, activity=dataclasses.replace(p.activity, sport=sport)) for p in plans
+    ]
