@@ -1,4 +1,4 @@
-"""`fitexp predict RUN FILE...`: what a trained run says of workouts in files, with or without heart rate."""
+"""`fitexp predict RUN FILE...`: a trained run's heart rate for workouts in files."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
         plans = with_sport(plans, sport)
     allow = (*targets.allowed(), *options.values.get("--allow", ()))
     user = options.last("--user") or UNKNOWN
-    known = user in spec.attributes["user"]
+    known = user in spec.attributes["user"][1:]
     own = _own_data(run, allow)
     validations = _validations(run, own, given_s, allow) if own else {}
     for line in _notes(spec, plans, user, validations):
@@ -119,7 +119,7 @@ def _notes(
 ) -> list[str]:
     """What to know of the prediction before its figures."""
     lines = []
-    if user not in spec.attributes["user"]:
+    if user not in spec.attributes["user"][1:]:
         what = "no --user" if user == UNKNOWN else f"the run does not know user {user}"
         near = targets.closest(user, spec.attributes["user"]) if user != UNKNOWN else None
         lines.append(f"{what}{targets.did_you_mean(near)}: the population is used")
@@ -209,10 +209,8 @@ def _validations(
     found = {}
     for name, prepared in (("known", own), ("strangers", as_strangers(own))):
         if len(np.unique(np.asarray(prepared.arrays["val"])[:, 0])) < LEAST_VALIDATION:
-            print(
-                f"fitexp: no band: {run.path} has fewer than {LEAST_VALIDATION} validation workouts",
-                file=sys.stderr,
-            )
+            few = f"fewer than {LEAST_VALIDATION} validation workouts"
+            print(f"fitexp: no band: {run.path} has {few}", file=sys.stderr)
             return {}
         predicted = series(prepared, worker.predict_run(run, prepared, "val", allow))
         found[name] = validation_of(prepared, predicted, given_s)

@@ -27,10 +27,12 @@ ANYTHING = ("",)  # for a config that the user has just composed himself
 NEVER = tuple(
     f"fitexp.{name}"
     for name in (
+        "actions",
         "checkpoints",
         "cli",
         "compose",
         "data.prepare",
+        "predict",
         "report",
         "run",
         "runs",

@@ -58,12 +58,34 @@ ROOMS: dict[str, set[str]] = {
     "compose": {"targets", "worker"},
     "runs": {"run", "targets"},
     "sweep": {"run", "runs"},
-    "cli": {"compose", "data.prepare", "report", "run", "runs", "sweep", "targets", "worker"},
+    "actions": {"run", "targets"},
+    "predict": {
+        "actions",
+        "data",
+        "data.prepare",
+        "data.spec",
+        "data.workouts.layout",
+        "report",
+        "run",
+        "targets",
+        "worker",
+    },
+    "cli": {
+        "actions",
+        "compose",
+        "data.prepare",
+        "report",
+        "run",
+        "runs",
+        "sweep",
+        "targets",
+        "worker",
+    },
 }
 # Modules that may import torch at all; everything else must work without it.
-WITH_TORCH = ("losses", "models", "tasks", "checkpoints", "events", "progress", "worker")
+WITH_TORCH = ("predict", "losses", "models", "tasks", "checkpoints", "events", "progress", "worker")
 TORCH_IN_DATA = ("module", "batches")  # last parts of names: the only torch under data/
-LIGHT = ("errors", "run", "runs", "sweep", "targets", "compose", "cli", "data.spec")
+LIGHT = ("errors", "actions", "run", "runs", "sweep", "targets", "compose", "cli", "data.spec")
 HEAVY = {"torch", "pytorch_lightning", "lightning", "pandas", "hydra", "omegaconf", "matplotlib"}
 
 MODULES = sorted(

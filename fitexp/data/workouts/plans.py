@@ -1,4 +1,4 @@
-"""Workouts to predict: files of one athlete, beside the earlier workouts that a model looks back on."""
+"""Workouts to predict: files of one athlete, and the earlier workouts a model looks back on."""
 
 from __future__ import annotations
 
