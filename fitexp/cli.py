@@ -113,7 +113,8 @@ fitexp compare RUNS... [OPTIONS]: finished runs beside their baselines, under th
 """,
     "data": """\
 fitexp data prepare [OVERRIDES]    prepare and cache the arrays of a config, print counts
-fitexp data describe [OVERRIDES]   prepare them and describe them
+fitexp data describe [OVERRIDES]   prepare them, print what they hold, draw it to
+                                   outputs/describe/SOURCE.png (the last line)
 
   Overrides and Hydra's options as of `fitexp train`.
 """,
