@@ -404,6 +404,14 @@ def test_gzip_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         read(tmp_path, "a.tcx.gz", bomb)
 
 
+def test_endless_chains_of_fit_are_cut(tmp_path: Path) -> None:
+    started = time.monotonic()
+    found = read(tmp_path, "a.fit", small_fit() + fit(b"", 0)[:14] * 10**5)
+    assert len(found.time_s) == 12
+    assert found.problems[DAMAGED] == 1
+    assert time.monotonic() - started < 2
+
+
 def test_deep_nesting_is_cut(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="before the first sample"):
         read(tmp_path, "a.gpx", b"<gpx>" + b"<a>" * 10**6)
