@@ -143,7 +143,8 @@ on where it was cut; finished runs are reused. The table alone is on standard ou
 """,
     "data": """\
 fitexp data prepare [OVERRIDES]    prepare and cache the arrays of a config, print counts
-fitexp data describe [OVERRIDES]   prepare them and describe them
+fitexp data describe [OVERRIDES]   prepare them, print what they hold, draw it to
+                                   outputs/describe/SOURCE.png (the last line)
 
   Overrides and Hydra's options as of `fitexp train`.
 """,

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fitexp.data.workouts.protocol import arrays_of
 from fitexp.report.describe import counts, describe
+from fitexp.report.plots import describe_page
 from tests.data.workouts.made import protocol, table
 
 
@@ -26,3 +29,20 @@ def test_describe_counts_by_hand(target: str) -> None:
 def test_rejections_are_listed_by_reason() -> None:
     text = describe(arrays_of(protocol(min_piece_steps=64), table()))
     assert "workouts without a piece of 64 steps" in text
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_the_page_adds_up(simulated: bool) -> None:
+    prepared = arrays_of(protocol(), replace(table(athletes=3), simulated=simulated))
+    page = describe_page(prepared)
+    assert page.get_suptitle().startswith("SIMULATED") == simulated
+    hours, workouts, missing, by_part, by_sport, lengths = page.axes
+    arrays = prepared.arrays
+    total = sum(bar.get_width() for bar in hours.patches)
+    assert total == pytest.approx(len(arrays["y"]) / 360)
+    assert sum(bar.get_width() for bar in workouts.patches) == len(arrays["part"])
+    assert sum(bar.get_height() for bar in lengths.patches) == len(arrays["part"])
+    for panel, lines in ((by_part, 3), (by_sport, 2)):
+        assert len(panel.patches) == lines
+        assert all(line.get_data().values.sum() == pytest.approx(100) for line in panel.patches)
+    assert all(0 <= bar.get_width() <= 100 for bar in missing.patches)

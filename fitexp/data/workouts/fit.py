@@ -26,6 +26,7 @@ DEGREES = 180.0 / 2**31  # of a semicircle
 RECORD, SESSION, SPORT = 20, 18, 12  # global message numbers
 HEADER = struct.Struct("<BBHI4s")
 MARK = b".FIT"
+CHAINED = 100  # files in one
 RESUMES = 100  # times that a damaged file is entered again
 RESUME_S = 3600  # behind the damage the next record is at most that much later
 # fields of a record by FIELDS of recording.py; the first that has a value
@@ -82,7 +83,9 @@ def _chained(data: bytes) -> Iterator[tuple[bytes, str | None]]:
     replaced by what is there, up to the next header.
     """
     at = 0
-    while at < len(data):
+    for _ in range(CHAINED):
+        if at >= len(data):
+            return
         size = data[at] if data[at] in (12, 14) else 14
         end = at + size + int.from_bytes(data[at + 4 : at + 8], "little")
         right = end + 2 <= len(data) and _checksum(data[at:end]) == data[end : end + 2]
@@ -97,6 +100,7 @@ def _chained(data: bytes) -> Iterator[tuple[bytes, str | None]]:
             stop = end if end + 1 == len(data) else len(data)  # half of the checksum is there
             yield data[at + size : stop], DAMAGED
             return
+    yield b"", DAMAGED  # no device chains that many: the rest is not read
 
 
 def _checksum(data: bytes) -> bytes:

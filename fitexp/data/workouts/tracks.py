@@ -81,6 +81,8 @@ def _parse(data: bytes, start: int, handler: _Handler) -> int | None:
         parser.Parse(b"", True)
     except (expat.ExpatError, _DepthError):
         return start + max(parser.CurrentByteIndex - len(root), 0)
+    except RefusedError:
+        raise
     except (LookupError, ValueError):  # an encoding that Python does not know
         return len(data)
     return None
