@@ -130,7 +130,7 @@ def _notes(
                 f"{strangers.mae - known.mae:+.1f} bpm MAE ({strangers.mae:.1f} instead of "
                 f"{known.mae:.1f}); these people were trained on, real strangers may cost more"
             )
-    sports = {plan.activity.sport for plan in plans} - set(spec.attributes["sport"])
+    sports = {plan.activity.sport for plan in plans} - set(spec.attributes["sport"][1:])
     if sports:
         known_sports = ", ".join(spec.attributes["sport"][1:])
         lines.append(f"sport {', '.join(sorted(sports))} is unknown to the run ({known_sports})")
@@ -164,20 +164,12 @@ def _earlier(run: Run, allow: Sequence[str]) -> WorkoutTable | None:
 def _prepared(
     run: Run, plans: Sequence[Plan], user: str, earlier: WorkoutTable | None, allow: Sequence[str]
 ) -> Prepared:
-    """The plans as the run's protocol makes arrays of them, whole and not cut at max_steps."""
+    """The plans as the run's protocol makes arrays of them; not cut, however short a piece."""
     protocol: Workouts = targets.build(run.config["data"], allow)
-    protocol = dataclasses.replace(protocol, max_steps=None)
+    protocol = dataclasses.replace(protocol, max_steps=None, min_piece_steps=2)
     table = planned_table(plans, user, earlier)
     names = [f"plan {plan.name}" for plan in plans]
-    prepared = arrays_of(protocol, table, Spec.from_dict(run.spec), names)
-    there = set(np.asarray(prepared.arrays["workout_id"]).tolist())
-    lost = [str(plan.file) for plan, name in zip(plans, names, strict=True) if name not in there]
-    if lost:
-        seconds = protocol.min_piece_steps * protocol.step
-        raise InputError(
-            f"{', '.join(lost)}: no {seconds:g} s without a gap of over {protocol.max_gap_s:g} s"
-        )
-    return prepared
+    return arrays_of(protocol, table, Spec.from_dict(run.spec), names)
 
 
 def as_strangers(prepared: Prepared) -> Prepared:

@@ -192,7 +192,7 @@ def test_recorded_files(
         ("RUN", "fitexp predict needs files"),
         ("RUN nothing.fit", "nothing.fit: no such file"),
         ("RUN ride.csv --given soon", "--given soon: minutes or seconds"),
-        ("RUN short.csv", "short.csv: no 300 s without a gap of over 60 s"),
+        ("RUN short.csv", "plan short cannot be predicted: 1 workouts with fewer than 2 samples"),
         ("RUN still.csv", "still.csv has neither distance nor speed"),
         ("RUN back.csv", "back.csv, line 3, t_s: seconds from the start that increase"),
         ("RUN ride.csv --usr 3", "did you mean --user?"),
@@ -203,7 +203,7 @@ def test_mistakes(
     words: str, said: str, run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ride(folder)
-    ride(folder, "short.csv", minutes=3)
+    ride(folder, "short.csv", minutes=0)
     ride(folder, "still.csv", speed_km_h=np.nan)
     (folder / "back.csv").write_text("t_s,speed_km_h\n5,10\n5,10\n6,10\n")
     assert cli.main(["predict", *words.replace("RUN", str(run.path)).split()]) == 2

@@ -206,8 +206,10 @@ def arrays_of(
     counts: dict[str, int] = {"workouts read": len(table.sessions)}
     counts["athletes read"] = int(table.sessions["athlete"].nunique())
     kept, steps = _resample(protocol, table, rejected, planned)
-    kept, steps = _once(table, kept, steps, rejected)
-    if not planned:
+    if planned:
+        _check_planned(table, kept, rejected, planned)
+    else:
+        kept, steps = _once(table, kept, steps, rejected)
         kept, steps = _enough(protocol, table, kept, steps, rejected)
     sessions = table.sessions.iloc[kept].reset_index(drop=True)
     _, user = np.unique(sessions["athlete"].to_numpy(dtype=str), return_inverse=True)
@@ -369,6 +371,14 @@ def _resample(
 
 def _known(protocol: Workouts, steps: Steps) -> int:
     return int(np.isfinite(steps.values[protocol.target][: protocol.max_steps]).sum())
+
+
+def _check_planned(
+    table: WorkoutTable, kept: list[int], rejected: Counter[str], planned: Collection[str]
+) -> None:
+    lost = sorted(set(planned) - set(table.sessions["workout"].iloc[kept]))
+    if lost:
+        raise InputError(f"{', '.join(lost)} cannot be predicted: {reasons(rejected)}")
 
 
 def _moved(columns: Mapping[str, Float], a: int, b: int) -> bool:
