@@ -63,6 +63,8 @@ def log_results(run: Run) -> None:
     step = int(load_checkpoint(run.file(LAST))["global_step"]) if steps else 0
     with SummaryWriter(log_dir=str(run.path), purge_step=step) as writer:  # a second test replaces
         for name, value in run.metrics.items():
+            if "/by_" in name:  # some hundred figures of subgroups
+                continue
             if math.isfinite(value) and "test/" in name:
                 writer.add_scalar(name, value, step)
             elif math.isfinite(value) and name.startswith("val/"):

@@ -27,6 +27,22 @@ def rmse_sequence(target: ArrayLike, prediction: ArrayLike, unit: ArrayLike) -> 
     return float(np.sqrt((error**2).sum() / len(np.unique(np.asarray(unit)))))
 
 
+def mae_workout(target: ArrayLike, prediction: ArrayLike, unit: ArrayLike) -> float:
+    """Mean over workouts of their own MAE: a short one counts as much as a long one."""
+    return float(_by_workout(np.abs(_error(target, prediction)), unit).mean())
+
+
+def rmse_workout(target: ArrayLike, prediction: ArrayLike, unit: ArrayLike) -> float:
+    """Mean over workouts of their own RMSE."""
+    return float(np.sqrt(_by_workout(_error(target, prediction) ** 2, unit)).mean())
+
+
+def _by_workout(values: np.ndarray, unit: ArrayLike) -> np.ndarray:
+    _, number = np.unique(np.asarray(unit, dtype=str), return_inverse=True)
+    mean: np.ndarray = np.bincount(number, weights=values) / np.bincount(number)
+    return mean
+
+
 def _error(target: ArrayLike, prediction: ArrayLike) -> np.ndarray:
     error: np.ndarray = np.asarray(prediction, np.float64) - np.asarray(target, np.float64)
     if not error.size:

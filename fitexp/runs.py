@@ -292,7 +292,7 @@ def printable(text: str) -> str:
 
 def main_metric(metrics: Mapping[str, float | None]) -> str:
     """Test MAE, one for each horizon; of runs without one their first test figure."""
-    at = [name for name in metrics if re.match(r"test/at_[^/]+/mae_(?!sequence_)", name)]
+    at = [name for name in metrics if re.match(r"test/at_[^/]+/mae_(?!sequence_|workout_)", name)]
     names = at or [name for name in metrics if name.startswith("test/mae_")][:1]
     if not names:
         first = next((name for name in metrics if name.startswith("test/")), None)

@@ -30,6 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "models.fitted": {"data.spec", "data.prepare", "data.workouts.layout"},
     "tasks": {"data.spec", "data.scaling", "data.batches", "losses", "metrics"},
     "report": {
+        "data",
         "data.spec",
         "data.prepare",
         "data.workouts.layout",

@@ -16,6 +16,8 @@ def test_sequence_errors_by_hand() -> None:
     """Two sequences with errors (3, -4) and (1): sums 7 and 1, squares 25 and 1."""
     y, p, unit = [100, 100, 100], [103, 96, 101], ["a", "a", "b"]
     assert metrics.mae_sequence(y, p, unit) == pytest.approx((7 + 1) / 2)
+    assert metrics.mae_workout(y, p, unit) == pytest.approx((7 / 2 + 1) / 2)
+    assert metrics.rmse_workout(y, p, unit) == pytest.approx((np.sqrt(25 / 2) + 1) / 2)
     assert metrics.rmse_sequence(y, p, unit) == pytest.approx(np.sqrt((25 + 1) / 2))
 
 

@@ -25,7 +25,9 @@ from fitexp.targets import closest, did_you_mean
 
 MIN_USERS = 10  # with fewer, units are resampled within users
 EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
-FROM_PREDICTIONS = re.compile(r"test/(?:at_(?P<at>[^/]+)/)?(?P<error>mae|rmse)(?P<sum>_sequence)?_")
+FROM_PREDICTIONS = re.compile(
+    r"test/(?:at_(?P<at>[^/]+)/)?(?P<error>mae|rmse)(?P<sum>_sequence)?_(?!workout_)"
+)
 CEILING = "ceiling/noise_floor/"
 BASELINE = "baseline/"
 GROUP = "group"  # stands for a choice, where groups are given

@@ -18,10 +18,12 @@ from fitexp.data.workouts.layout import ahead_rows, step_of, whole_rows, workout
 from fitexp.errors import InputError
 from fitexp.models.fitted import Fitted
 from fitexp.report import plots
+from fitexp.report.subgroups import score_subgroups
 from fitexp.report.table import model_name
 from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
 
 BASELINES = "baselines.npz"
+FIRST_S = 120.0  # the first two minutes, in which a heart rate rises, are shown apart
 WHOLE = "whole"  # label of predictions of whole workouts
 Predictions = Mapping[str, NDArray[Any]]
 Baselines = Mapping[str, Fitted]
@@ -59,27 +61,36 @@ def predictions_table(
     return table
 
 
-def score(table: pd.DataFrame, spec: Spec, part: str) -> dict[str, float]:
-    """Flat metrics of a predictions table, baselines beside the model.
-
-    `PART/mae_UNIT` and `PART/rmse_UNIT`, pooled over steps, and the notes' `*_sequence_UNIT`; in
-    the short regime they are those one step ahead, and `PART/at_LABEL/mae_UNIT` those at each
-    horizon. Baselines: `baseline/NAME/PART/...`; a simulator's floor: `ceiling/noise_floor/...`.
-    """
-    out: dict[str, float] = {}
+def predicted_columns(table: pd.DataFrame) -> dict[str, str]:
+    """Prefix of a metric's name -> column of the predictions table that it is of."""
     columns = {"": "prediction"}
     columns |= {
         f"baseline/{name.removeprefix('baseline_')}/": name
         for name in map(str, table.columns)
         if name.startswith("baseline_")
     }
-    if "expected" in table:
-        columns["ceiling/noise_floor/"] = "expected"
+    return columns | ({"ceiling/noise_floor/": "expected"} if "expected" in table else {})
+
+
+def score(table: pd.DataFrame, spec: Spec, part: str) -> dict[str, float]:
+    """Flat metrics of a predictions table, baselines beside the model.
+
+    `PART/mae_UNIT` and `PART/rmse_UNIT`, pooled over steps; `*_workout_UNIT`, means over workouts
+    of their own; the notes' `*_sequence_UNIT`; on a time grid `PART/first_2min/...` and
+    `PART/after_2min/...`. In the short regime they are those one step ahead, and
+    `PART/at_LABEL/mae_UNIT` those at each horizon. Baselines: `baseline/NAME/PART/...`; a
+    simulator's floor: `ceiling/noise_floor/...`.
+    """
+    out: dict[str, float] = {}
+    columns = predicted_columns(table)
     views = {f"{part}/": table}
     if spec.horizons:
         ahead = table["steps_ahead"]
         views = {f"{part}/": table[ahead == 1]}
         views |= {f"{part}/at_{label}/": table[ahead == n] for label, n in spec.horizons.items()}
+    elif spec.step_unit == "s":
+        early = table["elapsed_s"] < FIRST_S
+        views |= {f"{part}/first_2min/": table[early], f"{part}/after_2min/": table[~early]}
     for place, rows in views.items():
         if not len(rows):
             continue
@@ -89,6 +100,8 @@ def score(table: pd.DataFrame, spec: Spec, part: str) -> dict[str, float]:
             errors = {
                 "mae": metrics.mae(target, prediction),
                 "rmse": metrics.rmse(target, prediction),
+                "mae_workout": metrics.mae_workout(target, prediction, unit),
+                "rmse_workout": metrics.rmse_workout(target, prediction, unit),
             }
             if not spec.horizons:
                 errors["mae_sequence"] = metrics.mae_sequence(target, prediction, unit)
@@ -112,7 +125,7 @@ def write_results(
     spec, name, data = prepared.spec, model_name(run), run.config["data"]
     fold = int(data["fold"]) if data.get("split") == "user" else 0
     table = predictions_table(prepared, predictions, baselines, fold)
-    found = score(table, spec, "test")
+    found = score(table, spec, "test") | _subgroups(table, prepared)
     if val is not None:
         found |= score(predictions_table(prepared, val, baselines, fold), spec, "val")
     found |= {
@@ -132,6 +145,17 @@ def write_results(
         curve = pd.read_csv(run.file(CURVE))
         plots.save(plots.learning_curve(curve, spec, name), folder / "learning_curve.png")
     return found
+
+
+def _subgroups(table: pd.DataFrame, prepared: Prepared) -> dict[str, float]:
+    columns = predicted_columns(table)
+    if not prepared.spec.horizons:
+        return score_subgroups(table, prepared, columns, "test/")
+    out: dict[str, float] = {}
+    for label, ahead in prepared.spec.horizons.items():
+        rows = table[table["steps_ahead"] == ahead]
+        out |= score_subgroups(rows, prepared, columns, f"test/at_{label}/")
+    return out
 
 
 def read_baselines(path: Path) -> dict[str, dict[str, NDArray[Any]]]:

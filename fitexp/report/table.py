@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from fitexp.report.text import rendered
 from fitexp.run import Run
 
 LABELS = {"ceiling/noise_floor/": "noise floor of the simulator"}
+GROUPS = {  # by what the test is parted -> what a part is called
+    "sport": "sport: {}",
+    "bpm": "mean heart rate: {}",
+    "own": "own training workouts: {}",
+    "athlete": "athlete: {}",
+}
 
 
 def closing_table(run: Run) -> str:
@@ -68,23 +75,17 @@ def results_table(
     title = f"test error in {shown}" + ("   SIMULATED DATA" if simulated else "")
     table = Table(box=None, pad_edge=False)
     table.add_column("", no_wrap=True)
-    places = [f"test/at_{label}/" for label in horizons] or ["test/"]
-    for place in places:
-        ahead = f"{place.split('at_')[1].rstrip('/')} ahead\n" if horizons else ""
-        table.add_column(f"{ahead}MAE", justify="right")
-        table.add_column(f"{ahead}RMSE", justify="right")
+    columns = list(_columns(metrics, horizons, unit))
+    for header, _, _ in columns:
+        table.add_column(header, justify="right")
     rows = {model: ""}
     for name in metrics:
         prefix, found, _ = name.partition("test/")
         if found and prefix.startswith(("baseline/", "ceiling/")):
             rows[LABELS.get(prefix, prefix.split("/")[1])] = prefix
     for label, prefix in rows.items():
-        cells = []
-        for place in places:
-            for error in ("mae", "rmse"):
-                value = metrics.get(f"{prefix}{place}{error}_{unit}")
-                cells.append("-" if value is None else f"{value:.2f}")
-        table.add_row(label, *cells)
+        values = [metrics.get(f"{prefix}{place}{error}_{unit}") for _, place, error in columns]
+        table.add_row(label, *("-" if value is None else f"{value:.2f}" for value in values))
     notes = Table(box=None, pad_edge=False, show_header=False)
     notes.add_column(style="dim", no_wrap=True)
     notes.add_column()
@@ -97,4 +98,63 @@ def results_table(
             f"{counts.get('count/test/steps', 0):,} scored steps"
         )
         notes.add_row("tested on", tested)
-    return "\n".join([title, rendered(table), "", rendered(notes)])
+    parts = [f"{title}\n{rendered(table)}"]
+    if groups := groups_table(metrics, horizons, unit):
+        parts.append(f"{groups_title(horizons, shown)}\n{groups}")
+    return "\n\n".join([*parts, rendered(notes)])
+
+
+def _columns(
+    metrics: Mapping[str, float], horizons: list[str], unit: str
+) -> Iterator[tuple[str, str, str]]:
+    """(header, place, error) of the figures that are shown."""
+    for label in horizons:
+        yield f"{label} ahead\nMAE", f"test/at_{label}/", "mae"
+        yield f"{label} ahead\nRMSE", f"test/at_{label}/", "rmse"
+    if horizons:
+        return
+    yield "pooled\nMAE", "test/", "mae"
+    yield "over steps\nRMSE", "test/", "rmse"
+    if f"test/mae_workout_{unit}" in metrics:
+        yield "by workout\nMAE", "test/", "mae_workout"
+    if f"test/first_2min/mae_{unit}" in metrics:
+        yield "first 2 min\nMAE", "test/first_2min/", "mae"
+
+
+def groups_title(horizons: list[str], unit: str) -> str:
+    at = f" {_middle(horizons)} ahead" if horizons else ""
+    return f"MAE in {unit} of parts of the test{at}, beside the best baseline of each"
+
+
+def _middle(horizons: list[str]) -> str:
+    return horizons[len(horizons) // 2]
+
+
+def groups_table(metrics: Mapping[str, float], horizons: list[str], unit: str) -> str:
+    """Subgroups of the test, a line each; empty where there are none."""
+    start = f"test/at_{_middle(horizons)}/by_" if horizons else "test/by_"
+    end = f"/mae_{unit}"
+    found = [name for name in metrics if name.startswith(start) and name.endswith(end)]
+    if not found:
+        return ""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for name in ("workouts", "model", "best", "baseline"):
+        table.add_column(name, justify="left" if name == "baseline" else "right")
+    for name in found:
+        by, _, group = name.removeprefix(start).removesuffix(end).partition("/")
+        beside = {
+            key.split("/")[1]: value
+            for key, value in metrics.items()
+            if key.startswith("baseline/") and key.endswith(f"/{name}")
+        }
+        best = min(beside, key=lambda key: beside[key], default=None)
+        count = metrics.get(f"count/{name.removesuffix(end)}/workouts")
+        table.add_row(
+            Text(GROUPS[by].format(group.replace("_", " "))),
+            "-" if count is None else f"{count:.0f}",
+            f"{metrics[name]:.2f}",
+            "-" if best is None else f"{beside[best]:.2f}",
+            best or "-",
+        )
+    return rendered(table)

@@ -98,7 +98,7 @@ def made(
         },
     )
     with run.working():
-        metrics = score(table, SimpleNamespace(horizons=steps, unit=unit), "test")  # type: ignore[arg-type]
+        metrics = score(table, SimpleNamespace(horizons=steps, unit=unit, step_unit="m"), "test")  # type: ignore[arg-type]
         if shuffle:
             table = table.sample(frac=1, random_state=1)
         table.to_parquet(run.file(PREDICTIONS), index=False)
@@ -209,7 +209,7 @@ def test_false_alarms_are_rare(tmp_path: Path) -> None:
         table["prediction"] = table["target"] + noise[sign]
         table["baseline_user_mean"] = table["target"] + np.roll(noise[sign], 1)
         table.to_parquet(run.file(PREDICTIONS))
-        spec = SimpleNamespace(horizons={}, unit="bpm")
+        spec = SimpleNamespace(horizons={}, unit="bpm", step_unit="m")
         write_json(run.file(METRICS), score(table, spec, "test"))  # type: ignore[arg-type]
         found, _ = compare([run], metrics=["test/mae_bpm"], resamples=500)
         p = row(found, "good").cells["test/mae_bpm"].p
