@@ -19,7 +19,10 @@ CHOICES = sorted(
 )
 TABLES = sorted(path.stem for path in (CONF / "table").glob("*.yaml"))
 # Keys without a default that a choice needs to be composed.
-NEEDED = {("data", "workout_table"): ["data.path=."]}
+NEEDED = {
+    ("data", "workout_table"): ["data.path=."],
+    ("data", "endomondo"): ["data.path=endomondoHR_proper.json"],
+}
 
 
 def composed(*overrides: str) -> dict[str, Any]:
