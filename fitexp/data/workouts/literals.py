@@ -151,7 +151,10 @@ def _simdjson() -> Fast:
                     return refuse_bool(_converted(value.as_list()))
             return refuse_bool(value)
 
-        found = convert(parser.parse(text))
+        try:
+            found = convert(parser.parse(text))
+        except RuntimeError as error:  # too deep
+            raise ValueError(str(error)) from error
         if text.count(b"[") != arrays:  # as_buffer flattens lists of lists
             raise ValueError("a list in a list, or a bracket in a string")
         return found
@@ -165,7 +168,7 @@ def _simdjson() -> Fast:
 
 
 class _Missing(ast.NodeTransformer):
-    """The names nan and inf, with a sign or without, as None."""
+    """The names of MISSING, with a sign or without, as None."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(None) if node.id in MISSING else node
@@ -180,7 +183,7 @@ def _literal(line: bytes) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # escapes that Python does not know
             tree: ast.AST = ast.parse(line.decode("utf-8-sig").strip(), mode="eval")
-        if b"nan" in line or b"inf" in line:
+        if any(word in line for word in (b"nan", b"inf", b"null")):
             tree = _Missing().visit(tree)
         return _converted(ast.literal_eval(tree))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
