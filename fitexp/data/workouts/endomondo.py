@@ -103,7 +103,7 @@ def _code() -> str:
 
 
 def _part(folder: Path, number: int) -> Path:
-    return folder / "parts" / f"{number:06d}.npz"
+    return folder / "parts" / f"{number:06d}.part"
 
 
 def _read_parts(

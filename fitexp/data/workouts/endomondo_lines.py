@@ -241,15 +241,21 @@ def _finite(values: Float) -> Float:
 
 def _cumulative(raw: dict[str, Float], placed: Bool, edges: Int) -> Float:
     """Distance from each workout's first known position over the known ones; NaN elsewhere."""
-    distance = np.full(len(placed), np.nan)
     at = np.flatnonzero(placed)
     if not len(at):
-        return distance
-    steps = np.append(0.0, haversine_km(raw["latitude"][at], raw["longitude"][at]))
+        return np.full(len(placed), np.nan)
+    latitude, longitude = raw["latitude"], raw["longitude"]
+    if len(at) < len(placed):
+        latitude, longitude = latitude[at], longitude[at]
+    way = np.append(0.0, haversine_km(latitude, longitude))
     for a, b in pairwise(np.searchsorted(at, edges).tolist()):
         if b > a:
-            steps[a] = 0.0  # from the workout before
-            distance[at[a:b]] = np.cumsum(steps[a:b])
+            way[a] = 0.0  # the step from the workout before
+            np.cumsum(way[a:b], out=way[a:b])
+    if len(at) == len(placed):
+        return way
+    distance = np.full(len(placed), np.nan)
+    distance[at] = way
     return distance
 
 
@@ -264,16 +270,11 @@ def save(part: Part, target: Path) -> None:
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(
-                file,
-                line=part.line,
-                offset=part.offset,
-                words=np.frombuffer(json.dumps(words).encode(), np.uint8),
-                texts=np.frombuffer(
-                    b"\n".join(t.rstrip(b"\r\n") for *_, t in part.rejected), np.uint8
-                ),
-                **part.columns,  # type: ignore[arg-type]
-            )
+            texts = b"\n".join(text.rstrip(b"\r\n") for *_, text in part.rejected)
+            for values in (json.dumps(words).encode(), texts):
+                np.save(file, np.frombuffer(values, np.uint8))
+            for array in (part.line, part.offset, *(part.columns[name] for name in COLUMNS)):
+                np.save(file, array)
         os.replace(name, target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -282,15 +283,18 @@ def save(part: Part, target: Path) -> None:
 
 def load(target: Path) -> Part:
     """Read a part; raises OSError, ValueError or KeyError where it is missing or damaged."""
-    with np.load(target, allow_pickle=False) as file:
-        words = json.loads(file["words"].tobytes())
-        texts = file["texts"].tobytes().split(b"\n")
-        return Part(
-            sessions=words["sessions"],
-            line=file["line"],
-            offset=file["offset"],
-            columns={name: file[name] for name in COLUMNS},
-            lines=words["lines"],
-            rejected=[(n, why, t) for (n, why), t in zip(words["rejected"], texts, strict=False)],
-            points=words["points"],
+    with target.open("rb") as file:
+        described, texts, line, offset, *columns = (
+            np.load(file, allow_pickle=False) for _ in range(4 + len(COLUMNS))
         )
+    words = json.loads(described.tobytes())
+    kept = zip(words["rejected"], texts.tobytes().split(b"\n"), strict=False)
+    return Part(
+        sessions=words["sessions"],
+        line=line,
+        offset=offset,
+        columns=dict(zip(COLUMNS, columns, strict=True)),
+        lines=words["lines"],
+        rejected=[(number, reason, text) for (number, reason), text in kept],
+        points=words["points"],
+    )

@@ -289,8 +289,8 @@ def test_a_killed_reading_goes_on_at_the_first_missing_part(
         [sys.executable, "-c", KILLED, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     assert done.returncode == -signal.SIGKILL
-    parts = sorted(p.name for p in cache.rglob("parts/*.npz"))
-    assert parts == ["000000.npz", "000001.npz", "000002.npz"]
+    parts = sorted(p.name for p in cache.rglob("parts/*.part"))
+    assert parts == ["000000.part", "000001.part", "000002.part"]
     starts = np.cumsum([0, *(len(text) for text in path.read_bytes().splitlines(True))])[:-1]
     parsed: list[bytes] = []
     slow = endomondo_lines.parse
