@@ -8,14 +8,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fitexp.data.sequences import Bool, Float, Int
+from fitexp.data.sequences import Float, Int
 from fitexp.data.workouts.literals import Fast, fast_parser, parse
 
 EARTH_KM = 6371.0088  # mean radius (IUGG)
@@ -90,45 +89,45 @@ def make_part(
     save(part_of(found, limit, parser), target)
 
 
+@dataclass(frozen=True)
+class Workout:
+    """A line's workout: columns are COLUMNS -> (P,), points: reason -> number left out."""
+
+    session: dict[str, Any]
+    columns: dict[str, NDArray[Any]]
+    points: Counter[str]
+
+
 def part_of(lines: Iterable[bytes], limit: int, parser: str) -> Part:
     """Parse and derive; no line is lost: lines == workouts + rejected."""
     fast = fast_parser(parser)
-    kept: list[tuple[int, bytes, dict[str, Any]]] = []
+    kept: list[Workout] = []
+    numbers: list[int] = []
     rejected: list[tuple[int, str, bytes]] = []
     number = 0
-    for number, line in enumerate(lines, 1):
-        try:
-            kept.append((number, line, workout_of(line, limit, fast)))
-        except LineError as error:
-            rejected.append((number, str(error), line))
-    columns, workout, reasons, points = _derived([fields for _, _, fields in kept])
-    for at, reason in sorted(reasons.items()):
-        rejected.append((kept[at][0], reason, kept[at][1]))
-    stays = np.array([w not in reasons for w in range(len(kept))], dtype=bool)
-    good = [entry for entry, stay in zip(kept, stays, strict=True) if stay]
-    counts = np.bincount(workout, minlength=len(kept))[stays]
-    begins = [
-        float(fields["timestamp"][np.isfinite(fields["timestamp"])][0]) for *_, fields in good
-    ]
+    with np.errstate(over="ignore"):  # beyond float32: missing
+        for number, line in enumerate(lines, 1):
+            try:
+                kept.append(workout_of(line, limit, fast))
+                numbers.append(number)
+            except LineError as error:
+                rejected.append((number, str(error), line))
+    names = ("workout", "athlete", "sport", "gender", "start")
+    empty = {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
+    columns = [empty, *(w.columns for w in kept)]
     return Part(
-        sessions={
-            "workout": [str(fields["id"]) for *_, fields in good],
-            "athlete": [str(fields["userId"]) for *_, fields in good],
-            "sport": [fields["sport"] for *_, fields in good],
-            "gender": [fields["gender"] for *_, fields in good],
-            "start": begins,
-        },
-        line=np.array([number for number, *_ in good], dtype=np.int64),
-        offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        columns=columns,
+        sessions={name: [w.session[name] for w in kept] for name in names},
+        line=np.array(numbers, dtype=np.int64),
+        offset=np.cumsum([len(found["time_s"]) for found in columns]),
+        columns={name: np.concatenate([found[name] for found in columns]) for name in COLUMNS},
         lines=number,
-        rejected=sorted(rejected),
-        points=dict(points),
+        rejected=rejected,
+        points=dict(sum((w.points for w in kept), Counter())),
     )
 
 
-def workout_of(line: bytes, limit: int, fast: Fast | None) -> dict[str, Any]:
-    """The fields of a line, checked; raises LineError with the reason that is counted."""
+def workout_of(line: bytes, limit: int, fast: Fast | None) -> Workout:
+    """The workout of a line; raises LineError with the reason that is counted."""
     if len(line) > limit and not line.endswith(b"\n"):
         raise LineError("lines over data.source.max_line_bytes")
     if line.isspace() or not line:
@@ -145,27 +144,88 @@ def workout_of(line: bytes, limit: int, fast: Fast | None) -> dict[str, Any]:
     for key in ("userId", "id"):
         if type(fields[key]) is not int:
             raise LineError(f"lines whose {key} is not a whole number")
-    for key in SERIES:
-        if not isinstance(fields[key], np.ndarray):
+    sport = _name(fields["sport"], "sport")
+    series, points = _timed(_series(fields))
+    time = series["timestamp"]
+    session = {
+        "workout": str(fields["id"]),
+        "athlete": str(fields["userId"]),
+        "sport": SPORTS.get(sport, sport),
+        "gender": _name(fields.get("gender", "unknown"), "gender"),
+        "start": float(time[0]),
+    }
+    columns = {
+        "time_s": time - time[0],
+        "heart_rate_bpm": _measured(series, "heart_rate", points),
+        "altitude_m": _measured(series, "altitude", points),
+        "distance_km": _distance(series["latitude"], series["longitude"], points),
+    }
+    return Workout(session, columns, points)
+
+
+def _name(value: object, key: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise LineError(f"lines whose {key} is not a name")
+    return value.strip().lower().encode("utf-8", "replace").decode()
+
+
+def _series(fields: dict[str, Any]) -> dict[str, Float]:
+    """The lists of a line, of one length."""
+    series = {key: fields[key] for key in SERIES}
+    for key, values in series.items():
+        if not isinstance(values, np.ndarray):
             raise LineError(f"lines with something else than numbers in {key}")
-    sizes = {len(fields[key]) for key in SERIES}
+    sizes = {len(values) for values in series.values()}
     if 0 in sizes:
         raise LineError("lines with empty lists")
     if len(sizes) > 1:
         raise LineError("lines whose lists differ in length")
-    sport = _name(fields, "sport")
-    return {
-        **{key: fields[key] for key in ("userId", "id", *SERIES)},
-        "sport": SPORTS.get(sport, sport),
-        "gender": _name({"gender": "unknown", **fields}, "gender"),
-    }
+    return series
 
 
-def _name(fields: dict[str, Any], key: str) -> str:
-    value = fields[key]
-    if not isinstance(value, str) or not value.strip():
-        raise LineError(f"lines whose {key} is not a name")
-    return value.strip().lower().encode("utf-8", "replace").decode()
+def _timed(series: dict[str, Float]) -> tuple[dict[str, Float], Counter[str]]:
+    """Points with increasing times: without those that have none or that of the one before."""
+    time = series["timestamp"]
+    points: Counter[str] = Counter()
+    if np.isfinite(time[0]) and np.isfinite(time[-1]) and (time[1:] > time[:-1]).all():
+        return series, points
+    kept = np.isfinite(time)
+    if not kept.any():
+        raise LineError("lines without any timestamp")
+    change = np.diff(time[kept])
+    if (change < 0).any():
+        raise LineError("lines whose timestamps go back")
+    points["points without a timestamp"] = int((~kept).sum())
+    points["points at a time that another has"] = int((change == 0).sum())
+    kept[kept] = np.append(True, change > 0)
+    return {key: values[kept] for key, values in series.items()}, +points
+
+
+def _measured(series: dict[str, Float], key: str, points: Counter[str]) -> NDArray[np.float32]:
+    values = series[key].astype(np.float32)
+    known = np.isfinite(values)
+    if not known.all():
+        points[f"missing values in {key}"] += int((~known).sum())
+        values[~known] = np.nan
+    return values
+
+
+def _distance(latitude: Float, longitude: Float, points: Counter[str]) -> NDArray[np.float32]:
+    """Cumulative km over the known positions; NaN at the others."""
+    placed = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
+    if placed.all():
+        return _way(latitude, longitude)
+    points["points without a position"] += int((~placed).sum())
+    distance = np.full(len(placed), np.nan, dtype=np.float32)
+    if placed.any():
+        distance[placed] = _way(latitude[placed], longitude[placed])
+    return distance
+
+
+def _way(latitude: Float, longitude: Float) -> NDArray[np.float32]:
+    way = np.zeros(len(latitude), dtype=np.float32)
+    way[1:] = np.cumsum(haversine_km(latitude, longitude))
+    return way
 
 
 def haversine_km(latitude: Float, longitude: Float) -> Float:
@@ -175,87 +235,9 @@ def haversine_km(latitude: Float, longitude: Float) -> Float:
     """
     lat, lon = np.radians(latitude), np.radians(longitude)
     cos = np.cos(lat)
-    half = np.sin(np.diff(lat) / 2) ** 2 + cos[1:] * cos[:-1] * np.sin(np.diff(lon) / 2) ** 2
-    distance: Float = 2 * EARTH_KM * np.arcsin(np.sqrt(half.clip(0, 1)))
-    return distance
-
-
-def _derived(
-    workouts: list[dict[str, Any]],
-) -> tuple[dict[str, NDArray[Any]], Int, dict[int, str], Counter[str]]:
-    """Columns of the points that are kept, the workout of each, rejected workouts, counts."""
-    total = len(workouts)
-    if not total:
-        nothing: dict[str, NDArray[Any]] = {
-            name: np.zeros(0, kind) for name, kind in COLUMNS.items()
-        }
-        return nothing, np.zeros(0, np.int64), {}, Counter()
-    raw: dict[str, Float] = {
-        key: np.concatenate([fields[key] for fields in workouts]) for key in SERIES
-    }
-    workout = np.repeat(np.arange(total), [len(fields["timestamp"]) for fields in workouts])
-    timed = np.isfinite(raw["timestamp"])
-    untimed = np.bincount(workout[~timed], minlength=total)
-    raw, workout = _where(timed, raw, workout)
-    present = np.bincount(workout, minlength=total) > 0
-    rejected = {int(w): "lines without any timestamp" for w in np.flatnonzero(~present)}
-    change = np.diff(raw["timestamp"])
-    same = np.diff(workout) == 0
-    for w in set(workout[1:][same & (change < 0)].tolist()):
-        rejected[w] = "lines whose timestamps go back"
-    good = np.ones(total, dtype=bool)
-    good[list(rejected)] = False
-    again = np.append(False, same & (change == 0)) & good[workout]
-    points = Counter(
-        {
-            "points without a timestamp": int(untimed[good].sum()),
-            "points at a time that another has": int(again.sum()),
-        }
-    )
-    raw, workout = _where(good[workout] & ~again, raw, workout)
-    edges = np.flatnonzero(np.diff(workout, prepend=-1, append=total))
-    for key in ("heart_rate", "altitude"):
-        raw[key] = _finite(raw[key])
-        points[f"missing values in {key}"] = int(np.isnan(raw[key]).sum())
-    placed = (np.abs(raw["latitude"]) <= 90) & (np.abs(raw["longitude"]) <= 180)
-    points["points without a position"] = int((~placed).sum())
-    columns: dict[str, NDArray[Any]] = {
-        "time_s": raw["timestamp"] - np.repeat(raw["timestamp"][edges[:-1]], np.diff(edges)),
-        "heart_rate_bpm": raw["heart_rate"].astype(np.float32),
-        "altitude_m": raw["altitude"].astype(np.float32),
-        "distance_km": _cumulative(raw, placed, edges).astype(np.float32),
-    }
-    return columns, workout, rejected, +points
-
-
-def _where(kept: Bool, raw: dict[str, Float], workout: Int) -> tuple[dict[str, Float], Int]:
-    if kept.all():
-        return raw, workout
-    return {key: values[kept] for key, values in raw.items()}, workout[kept]
-
-
-def _finite(values: Float) -> Float:
-    """Infinite values and those beyond float32 are missing."""
-    return np.where(np.abs(values) <= np.finfo(np.float32).max, values, np.nan)
-
-
-def _cumulative(raw: dict[str, Float], placed: Bool, edges: Int) -> Float:
-    """Distance from each workout's first known position over the known ones; NaN elsewhere."""
-    at = np.flatnonzero(placed)
-    if not len(at):
-        return np.full(len(placed), np.nan)
-    latitude, longitude = raw["latitude"], raw["longitude"]
-    if len(at) < len(placed):
-        latitude, longitude = latitude[at], longitude[at]
-    way = np.append(0.0, haversine_km(latitude, longitude))
-    for a, b in pairwise(np.searchsorted(at, edges).tolist()):
-        if b > a:
-            way[a] = 0.0  # the step from the workout before
-            np.cumsum(way[a:b], out=way[a:b])
-    if len(at) == len(placed):
-        return way
-    distance = np.full(len(placed), np.nan)
-    distance[at] = way
+    north, east = np.sin((lat[1:] - lat[:-1]) / 2), np.sin((lon[1:] - lon[:-1]) / 2)
+    half = north * north + cos[1:] * cos[:-1] * east * east
+    distance: Float = 2 * EARTH_KM * np.arcsin(np.sqrt(np.minimum(half, 1.0)))
     return distance
 
 

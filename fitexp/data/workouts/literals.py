@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import warnings
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -94,14 +94,17 @@ def _converted(value: Any) -> Any:
     return value
 
 
-def _holds(text: bytes, word: bytes, letter: bytes) -> bool:
-    """`word in text`, ten times as fast where its `letter` is rare."""
+def _places(text: bytes, letter: bytes) -> Iterator[int]:
     at = text.find(letter)
     while at >= 0:
-        if word in text[max(at - len(word), 0) : at + len(word)]:
-            return True
+        yield at
         at = text.find(letter, at + 1)
-    return False
+
+
+def _holds(text: bytes, word: bytes, letter: bytes) -> bool:
+    """`word in text`, ten times as fast where its `letter` is rare."""
+    size = len(word)
+    return any(word in text[max(at - size, 0) : at + size] for at in _places(text, letter))
 
 
 def _orjson() -> Fast:
@@ -155,7 +158,7 @@ def _simdjson() -> Fast:
             found = convert(parser.parse(text))
         except RuntimeError as error:  # too deep
             raise ValueError(str(error)) from error
-        if len(text.split(b"[")) - 1 != arrays:  # as_buffer flattens lists of lists
+        if sum(1 for _ in _places(text, b"[")) != arrays:  # as_buffer flattens lists of lists
             raise ValueError("a list in a list, or a bracket in a string")
         return found
 
