@@ -1,7 +1,7 @@
 """The raw Endomondo file: CPU time per MB against literal_eval and plain loops, and peak memory.
 
-Ours is one reading with one process into a fresh cache, columns on disk included. The file has
-2,048 made workouts of 500 points (68 MB): over 64 MiB it is known by its time, as the real one is.
+Ours is one reading with one process into a fresh cache, columns on disk included, of 2,048 made
+workouts of 500 points (68 MB).
 """
 
 from __future__ import annotations

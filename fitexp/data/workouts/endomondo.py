@@ -24,13 +24,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 
-from fitexp.data.prepare import cache_folder, digest, fingerprint
+from fitexp.data.prepare import cache_folder, digest
 from fitexp.data.workouts.endomondo_lines import COLUMNS, Part, lines_from, load, make_part
 from fitexp.data.workouts.literals import fast_parser
 from fitexp.data.workouts.table import HEART_RATE_BPM, WorkoutTable, reasons
@@ -75,7 +76,7 @@ def read_endomondo(
     if not (isinstance(workers, int) and workers > 0):
         raise InputError(f"data.source.workers={workers}: it takes a whole number, 1 up, or null")
     fast_parser(parser)  # says now what would go wrong in every process
-    known = (fingerprint(file), _code(), part_bytes, max_line_bytes)
+    known = (_fingerprint(file), _code(), part_bytes, max_line_bytes)
     folder = cache_folder() / f"endomondo-{digest(*known)[:32]}"
     table = _stored(folder)
     if table is None:
@@ -96,6 +97,12 @@ def read_endomondo(
     return table
 
 
+def _fingerprint(file: Path) -> list[Any]:
+    """By time, never by content: prepare.fingerprint holds files of up to 64 MiB in memory."""
+    stat = file.stat()
+    return [str(file.resolve()), stat.st_size, stat.st_mtime_ns]
+
+
 def _code() -> str:
     """Hash of the code that makes parts and columns."""
     names = ("endomondo.py", "endomondo_lines.py", "literals.py", "table.py")
@@ -111,14 +118,18 @@ def _read_parts(
 ) -> int:
     """Write the parts that are missing; returns how many the file has."""
     jobs = _Jobs(file, folder, parser, part_bytes, limit)
+    left = iter(jobs)
+    for job in islice(left, 1):
+        make_part(*job)
+        _check_begin(file, folder, job[0])
     if workers == 1:
-        for job in jobs:
+        for job in left:
             make_part(*job)
         return jobs.count
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
     waiting: set[Future[None]] = set()
     try:
-        for job in jobs:
+        for job in left:
             waiting.add(pool.submit(make_part, *job))
             if len(waiting) >= 2 * workers:  # so many parts are in memory at most
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -134,6 +145,18 @@ def _read_parts(
     finally:
         pool.shutdown(cancel_futures=True)
     return jobs.count
+
+
+def _check_begin(file: Path, folder: Path, target: Path) -> None:
+    """A file whose first part gives no workout is another file: said before all of it is read."""
+    part = load(target)
+    if part.lines and not part.sessions["workout"]:
+        shutil.rmtree(folder, ignore_errors=True)
+        why = reasons(Counter(reason for _, reason, _ in part.rejected))
+        raise InputError(
+            f"{file}: no workout in {part.lines:,} lines ({why}); data.path must be "
+            "endomondoHR_proper.json, one dictionary a line"
+        )
 
 
 class _Jobs:
@@ -245,13 +268,14 @@ class _Joined:
         for w in np.flatnonzero(~fresh):
             text = f"id {part.sessions['workout'][w]}".encode()
             rejected.append((int(part.line[w]), "lines with the id of an earlier one", text))
-        with (self.folder / f"{self.name}.rejected").open("ab") as file:
+        with (self.folder / f"{self.name}.rejected").open("ab") as file:  # empty if all is well
             for number, reason, text in sorted(rejected):
                 file.write(b"%d\t%s\t%s\n" % (self.lines + number, reason.encode(), text))
                 self.rejected[reason] += 1
                 if len(self.shown) < SHOWN:
                     self.shown.append(f"line {self.lines + number}: {reason}")
-        self.rejected.update(part.points)
+        for w in np.flatnonzero(fresh):
+            self.rejected.update(part.points[w])
         sizes = np.diff(part.offset)
         first = len(self.ids) - int(fresh.sum())  # sessions before this part
         columns: dict[str, Any] = {k: v[np.repeat(fresh, sizes)] for k, v in part.columns.items()}
@@ -278,8 +302,7 @@ class _Joined:
     def finish(self, file: Path) -> None:
         if not self.ids:
             raise InputError(
-                f"{file}: no workout in {self.lines:,} lines ({reasons(+self.rejected)}); "
-                "data.path must be endomondoHR_proper.json, one dictionary a line"
+                f"{file}: no workout in {self.lines:,} lines ({reasons(+self.rejected)})"
             )
         pd.DataFrame(self.sessions).to_parquet(self.folder / "sessions.parquet")
         summary = {"lines": self.lines, "points": self.points, "rejected": dict(+self.rejected)}

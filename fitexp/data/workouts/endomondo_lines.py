@@ -39,7 +39,8 @@ class Part:
 
     sessions: column -> W values; line: (W,) line in the part, from 1; offset: (W+1,) first
     point of each workout; columns: COLUMNS -> (P,). lines: read in all; rejected: (line, reason,
-    text) of each that gave no workout; points: reason -> points or values left out.
+    text) of each that gave no workout; points: of each workout, reason -> points or values left
+    out.
     """
 
     sessions: dict[str, list[Any]]
@@ -48,7 +49,7 @@ class Part:
     columns: dict[str, NDArray[Any]]
     lines: int
     rejected: list[tuple[int, str, bytes]]
-    points: dict[str, int]
+    points: list[dict[str, int]]
 
 
 def lines_from(stream: BinaryIO, start: int, end: float, limit: int) -> Iterator[tuple[int, bytes]]:
@@ -122,7 +123,7 @@ def part_of(lines: Iterable[bytes], limit: int, parser: str) -> Part:
         columns={name: np.concatenate([found[name] for found in columns]) for name in COLUMNS},
         lines=number,
         rejected=rejected,
-        points=dict(sum((w.points for w in kept), Counter())),
+        points=[dict(w.points) for w in kept],
     )
 
 

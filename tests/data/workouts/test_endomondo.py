@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ DAMAGED: list[tuple[bytes | dict[str, Any], str]] = [
     ({**GOOD, "altitude": [1, 10**400, 3]}, "lines with something else than numbers in altitude"),
     ({**GOOD, "timestamp": [20, 10, 30]}, "lines whose timestamps go back"),
     ({**GOOD, "timestamp": [None, None, math.nan]}, "lines without any timestamp"),
-    ({**GOOD, "id": 1}, "lines with the id of an earlier one"),
+    ({**GOOD, "id": 1, "altitude": [1, None, 3]}, "lines with the id of an earlier one"),
 ]
 
 
@@ -306,6 +307,20 @@ def test_a_killed_reading_goes_on_at_the_first_missing_part(
     assert not list(cache.rglob("parts")), "parts are removed when they are joined"
 
 
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """A file four times as long: numpy and Python take no more than lists of its workouts."""
+    paths = [write(tmp_path / f"{n}.json", users=1, workouts=n) for n in (2, 25, 100)]
+    peaks = []
+    for path in paths:  # the first one loads code
+        tracemalloc.start()
+        read(path, part_bytes=200_000)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    growth = paths[2].stat().st_size - paths[1].stat().st_size
+    assert growth > 2_000_000
+    assert peaks[2] - peaks[1] < growth / 10
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -330,6 +345,10 @@ def test_files_that_are_something_else_or_cut(tmp_path: Path) -> None:
         other.write_bytes(content)
         with pytest.raises(InputError, match=r"no workout in [02] lines"):
             read(other)
+    long = tmp_path / "long.csv"
+    long.write_bytes(b"1,2\n" * 5000)
+    with pytest.raises(InputError, match=r"no workout in 25 lines \(25 lines that hold no"):
+        read(long, part_bytes=100)  # said after the first part
     whole = gzip.compress(write(tmp_path / "made.json", 1, 3, 200).read_bytes())
     for damaged in (whole[: len(whole) // 2], whole[:-1], whole[:2000] + b"x" + whole[2001:]):
         other.write_bytes(damaged)
