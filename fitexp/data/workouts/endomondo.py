@@ -279,16 +279,18 @@ class _Joined:
             self.rejected.update(part.points[w])
         sizes = np.diff(part.offset)
         first = len(self.ids) - int(fresh.sum())  # sessions before this part
-        columns: dict[str, Any] = {k: v[np.repeat(fresh, sizes)] for k, v in part.columns.items()}
+        columns: dict[str, Any] = dict(part.columns)
+        if not fresh.all():
+            columns = {name: v[np.repeat(fresh, sizes)] for name, v in columns.items()}
         columns["session"] = np.repeat(first + np.arange(fresh.sum()), sizes[fresh])
         low, high = HEART_RATE_BPM
         bpm = columns["heart_rate_bpm"]
         wrong = (bpm < low) | (bpm > high)
         self.rejected[f"heart rates outside {low:g}..{high:g} bpm"] += int(wrong.sum())
-        columns["heart_rate_bpm"] = np.where(wrong, np.float32(np.nan), bpm)
+        bpm[wrong] = np.nan
         for name, kind in STORED.items():
             with (self.folder / f"{name}.bin").open("ab") as file:
-                file.write(columns[name].astype(kind).tobytes())
+                columns[name].astype(kind, copy=False).tofile(file)
         for name, values in part.sessions.items():
             kept = self.sessions.setdefault(name, [])
             kept.extend(v for v, new in zip(values, fresh, strict=True) if new)

@@ -21,6 +21,7 @@ EARTH_KM = 6371.0088  # mean radius (IUGG)
 SERIES = ("timestamp", "heart_rate", "altitude", "latitude", "longitude")
 # names that fitexp.data.workouts.series knows speed limits of; every other sport keeps its name
 SPORTS = {"running": "run", "walking": "walk", "swimming": "swim"}
+MAX_TIME_S = 1e11  # unix s, the year 5138; beyond it, as in milliseconds, a time is missing
 COLUMNS = {
     "time_s": np.float64,
     "heart_rate_bpm": np.float32,
@@ -146,17 +147,16 @@ def workout_of(line: bytes, limit: int, fast: Fast | None) -> Workout:
         if type(fields[key]) is not int:
             raise LineError(f"lines whose {key} is not a whole number")
     sport = _name(fields["sport"], "sport")
-    series, points = _timed(_series(fields))
-    time = series["timestamp"]
+    start, series, points = _timed(_series(fields))
     session = {
         "workout": str(fields["id"]),
         "athlete": str(fields["userId"]),
         "sport": SPORTS.get(sport, sport),
         "gender": _name(fields.get("gender", "unknown"), "gender"),
-        "start": float(time[0]),
+        "start": start,
     }
-    columns = {
-        "time_s": time - time[0],
+    columns: dict[str, NDArray[Any]] = {
+        "time_s": series["time_s"],
         "heart_rate_bpm": _measured(series, "heart_rate", points),
         "altitude_m": _measured(series, "altitude", points),
         "distance_km": _distance(series["latitude"], series["longitude"], points),
@@ -184,22 +184,30 @@ def _series(fields: dict[str, Any]) -> dict[str, Float]:
     return series
 
 
-def _timed(series: dict[str, Float]) -> tuple[dict[str, Float], Counter[str]]:
-    """Points with increasing times: without those that have none or that of the one before."""
+def _timed(series: dict[str, Float]) -> tuple[float, dict[str, Float], Counter[str]]:
+    """Start (unix s), and the points with increasing times, from then on as time_s.
+
+    Without points that have no time or that of the one before.
+    """
     time = series["timestamp"]
-    points: Counter[str] = Counter()
-    if np.isfinite(time[0]) and np.isfinite(time[-1]) and (time[1:] > time[:-1]).all():
-        return series, points
-    kept = np.isfinite(time)
-    if not kept.any():
+    known = np.abs(time) < MAX_TIME_S  # neither NaN nor nonsense
+    if not known.any():
         raise LineError("lines without any timestamp")
-    change = np.diff(time[kept])
+    start = float(time[np.argmax(known)])
+    seconds: Float = time - start
+    series = {**series, "time_s": seconds}
+    points: Counter[str] = Counter()
+    change = np.diff(seconds)
+    if known.all() and (change > 0).all():
+        return start, series, points
+    change = np.diff(seconds[known])
     if (change < 0).any():
         raise LineError("lines whose timestamps go back")
-    points["points without a timestamp"] = int((~kept).sum())
+    points["points without a timestamp"] = int((~known).sum())
     points["points at a time that another has"] = int((change == 0).sum())
-    kept[kept] = np.append(True, change > 0)
-    return {key: values[kept] for key, values in series.items()}, +points
+    kept = known.copy()
+    kept[known] = np.append(True, change > 0)
+    return start, {key: values[kept] for key, values in series.items()}, +points
 
 
 def _measured(series: dict[str, Float], key: str, points: Counter[str]) -> NDArray[np.float32]:

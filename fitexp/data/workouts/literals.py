@@ -132,21 +132,21 @@ def _orjson() -> Fast:
 
 
 def _simdjson() -> Fast:
-    import simdjson
+    from simdjson import Array, Object, Parser
 
-    parser = simdjson.Parser()
+    parser = Parser()
 
     def fast(text: bytes) -> Any:
         arrays = 0
 
         def convert(value: Any) -> Any:
             nonlocal arrays
-            if isinstance(value, simdjson.Object):
+            if isinstance(value, Object):
                 names = list(value)
                 if len(set(names)) < len(names):  # value[name] is the first, in Python the last
                     raise ValueError("a key is there twice")
                 return {name: convert(value[name]) for name in names}
-            if isinstance(value, simdjson.Array):
+            if isinstance(value, Array):
                 arrays += 1
                 try:
                     return np.frombuffer(value.as_buffer(of_type="d"))

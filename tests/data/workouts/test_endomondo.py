@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from fitexp.data.workouts import endomondo, endomondo_lines
 from fitexp.data.workouts.endomondo import read_endomondo
-from fitexp.data.workouts.endomondo_lines import haversine_km, lines_from
+from fitexp.data.workouts.endomondo_lines import haversine_km, lines_from, part_of
 from fitexp.data.workouts.module import WorkoutsData
 from fitexp.data.workouts.table import WorkoutTable
 from fitexp.errors import InputError
@@ -124,6 +124,7 @@ DAMAGED: list[tuple[bytes | dict[str, Any], str]] = [
     ({**GOOD, "altitude": [1, 10**400, 3]}, "lines with something else than numbers in altitude"),
     ({**GOOD, "timestamp": [20, 10, 30]}, "lines whose timestamps go back"),
     ({**GOOD, "timestamp": [None, None, math.nan]}, "lines without any timestamp"),
+    ({**GOOD, "timestamp": [1.4e12, 1.5e12, 1.6e12]}, "lines without any timestamp"),  # in ms
     ({**GOOD, "id": 1, "altitude": [1, None, 3]}, "lines with the id of an earlier one"),
 ]
 
@@ -145,6 +146,35 @@ def test_every_damaged_line_is_counted_named_and_kept(
     assert kept[1] == b"3\tlines that are no Python literal\t{'userId': 7,"
     found = sorted((int(n), why.decode()) for n, why, _ in (text.split(b"\t", 2) for text in kept))
     assert found == [(number, why) for number, why in enumerate(reasons, 2)]
+
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=3),
+    st.lists(st.one_of(st.none(), st.floats(), st.integers(-200, 200)), min_size=2, max_size=4),
+    st.lists(st.one_of(st.text(max_size=2), st.integers(0, 3), st.booleans()), max_size=3),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(GOOD)), ODD, max_size=3), st.binary(max_size=6))
+def test_no_line_is_lost_and_none_ends_in_a_traceback(odd: dict[str, Any], junk: bytes) -> None:
+    whole = line({**GOOD, **odd})
+    cut = whole[: len(whole) // 2] + junk.replace(b"\n", b"") + whole[len(whole) // 2 :]
+    part = part_of([whole, cut, line(GOOD)], 1 << 20, "auto")
+    assert part.lines == 3 == len(part.line) + len(part.rejected)
+    assert part.sessions["workout"][-1] == "70"
+    assert {len(column) for column in part.columns.values()} == {part.offset[-1]}
+    for w in range(len(part.line)):
+        points = slice(part.offset[w], part.offset[w + 1])
+        time = part.columns["time_s"][points]
+        distance = part.columns["distance_km"][points]
+        assert time[0] == 0
+        assert (np.diff(time) > 0).all()
+        assert (np.diff(distance[np.isfinite(distance)]) >= 0).all()
 
 
 def test_faulty_points_are_missing_or_left_out(tmp_path: Path) -> None:

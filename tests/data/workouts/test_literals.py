@@ -72,7 +72,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", PARSERS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(dictionaries)
 @example({"id": 2**64 + 1, "x": [2**64 + 1]})
 @example({"x": [10**400], "y": [[1], [2]], "z": [], "w": [True, 1], "v": [1, "a"], "u": "[1]"})
@@ -108,7 +108,7 @@ PIECES = st.sampled_from(
 
 
 @pytest.mark.parametrize("name", ["orjson", "simdjson"])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.one_of(
         st.lists(PIECES, max_size=12).map(lambda p: "".join(p).encode()),
