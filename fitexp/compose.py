@@ -623,11 +623,12 @@ class Composer:
 
     def _missing(self, key: str, overrides: Sequence[str]) -> str:
         group, _, last = key.partition(".")
-        value = "FOLDER" if last == "path" else "VALUE"
         choice = None
         with suppress(Exception):
             lines = [o.input_line for o in self.parse(overrides) if self.is_group(o)]
             choice = self.compose([str(line) for line in lines]).hydra.runtime.choices.get(group)
+        one_file = choice == "endomondo"
+        value = ("FILE" if one_file else "FOLDER") if last == "path" else "VALUE"
         because = f"{group}={choice} needs" if choice else "write"
         return f"{key} is missing: {because} {key}={value}"
 

@@ -56,6 +56,8 @@ NOT_IDENTITY = frozenset(
         "checkpoint",
         "data.path",
         "data.num_workers",
+        "data.source.parser",
+        "data.source.workers",
         "num_threads",
         *(
             f"trainer.{key}"

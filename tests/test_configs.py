@@ -24,6 +24,7 @@ MODELS, DEBUGS = (
 # Keys without a default that a choice needs to be composed.
 NEEDED = {
     ("data", "activities"): ["data.path=."],
+    ("data", "endomondo"): ["data.path=endomondoHR_proper.json"],
     ("data", "workout_table"): ["data.path=."],
 }
 

@@ -364,9 +364,17 @@ def _resample(
             rejected[f"workouts without a measured {protocol.target}"] += 1
         else:
             kept.append(number)
-            found.append(steps)
+            found.append(_cut(steps, protocol.max_steps))
     _progress(total, total)
     return kept, found
+
+
+def _cut(steps: Steps, limit: int | None) -> Steps:
+    """The first `limit` steps, copied: what is behind them shall not fill the memory."""
+    values = {name: series[:limit].copy() for name, series in steps.values.items()}
+    return Steps(
+        values=values, piece=steps.piece[:limit].copy(), expected=steps.expected[:limit].copy()
+    )
 
 
 def _known(protocol: Workouts, steps: Steps) -> int:
@@ -507,10 +515,9 @@ def _days_since(user: Int, order: Int, start: Float) -> Float:
 
 
 def _flat(protocol: Workouts, steps: Sequence[Steps]) -> Layout:
-    limit = protocol.max_steps
-    pieces = [s.piece[:limit] for s in steps]
+    pieces = [s.piece for s in steps]
     lengths = np.array([len(p) for p in pieces], dtype=np.int64)
-    values = {name: np.concatenate([s.values[name][:limit] for s in steps]) for name in SERIES}
+    values = {name: np.concatenate([s.values[name] for s in steps]) for name in SERIES}
     return Layout(
         values=values,
         y=values[protocol.target],
@@ -518,7 +525,7 @@ def _flat(protocol: Workouts, steps: Sequence[Steps]) -> Layout:
         piece_end=np.concatenate([step_ends(p) for p in pieces]),
         offset=np.concatenate([[0], np.cumsum(lengths)]),
         workout=np.repeat(np.arange(len(steps)), lengths),
-        expected=np.concatenate([s.expected[:limit] for s in steps]),
+        expected=np.concatenate([s.expected for s in steps]),
     )
 
 
