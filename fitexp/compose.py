@@ -627,8 +627,7 @@ class Composer:
         with suppress(Exception):
             lines = [o.input_line for o in self.parse(overrides) if self.is_group(o)]
             choice = self.compose([str(line) for line in lines]).hydra.runtime.choices.get(group)
-        one_file = choice == "endomondo"
-        value = ("FILE" if one_file else "FOLDER") if last == "path" else "VALUE"
+        value = "PATH" if last == "path" else "VALUE"
         because = f"{group}={choice} needs" if choice else "write"
         return f"{key} is missing: {because} {key}={value}"
 

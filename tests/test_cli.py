@@ -148,7 +148,7 @@ MISTAKES = [
     ("train hydra.run.dri=x", "did you mean hydra.run.dir?"),
     (
         "train data=workout_table",
-        "data.path is missing: data=workout_table needs data.path=FOLDER",
+        "data.path is missing: data=workout_table needs data.path=PATH",
     ),
     ("train seed=[1", "cannot read the override 'seed=[1'"),
     ("train seed", "'seed': an override is KEY=VALUE; did you mean seed=...?"),
