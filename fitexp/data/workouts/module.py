@@ -16,9 +16,10 @@ class WorkoutGather:
 
     Batch, in physical units where not said otherwise (B windows, T steps, F inputs, M attributes):
     x (B, T, F) scaled; valid (B, T) the step exists; attributes (B, M); y (B, T) scored target,
-    filled where it was not measured; mask (B, T) 1 where a step counts: measured and existing, and
-    outside training in the short regime only the last step; y0 (B,) the value before the window;
-    y_previous (B, T) target one step earlier; workout, first (B,) which window it is.
+    filled where it was not measured; mask (B, T) 1, in training the person's weight, where
+    a step counts: measured and existing, and outside training in the short regime only the last
+    step; y0 (B,) the value before the window; y_previous (B, T) target one step
+    earlier; workout, first (B,) which window it is.
     With a history also context (B, T, F+1) scaled inputs of the earlier workout and days since
     the previous one, context_y (B, T), context_last (B,) index of the context's last step in the
     window, has_context (B,).
@@ -38,6 +39,7 @@ class WorkoutGather:
         self.windows = tensor(part)
         self.steps = spec.steps
         self.length = spec.steps + extra
+        self.weight = tensor("weight") if part == "train" else None  # of people; scores have none
         self.last_only = spec.regime == "short" and part != "train"
         self.x, self.y, self.observed = tensor("x"), tensor("y"), tensor("observed")
         self.scored = torch.from_numpy(np.array(scored(arrays)))  # y is what is fed
@@ -60,6 +62,8 @@ class WorkoutGather:
         valid = step < end[:, None]
         row = begin[:, None] + torch.minimum(step, end[:, None] - 1)
         mask = (valid & self.observed[row]).float()
+        if self.weight is not None:
+            mask *= self.weight[workout][:, None]
         if self.last_only:
             mask[:, : self.steps - 1] = 0.0
             mask[:, self.steps :] = 0.0

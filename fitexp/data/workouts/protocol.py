@@ -70,6 +70,9 @@ class Workouts:
     training, or none. With a history, an athlete's first workout serves only as context.
     start_value: y_0 of a whole workout is the athlete's mean first training value (a new
     athlete: the population's) or the first measured value, which is then not scored.
+    person_weight: w; in a network's training a step of a person with n measured training steps
+    weighs n^-w (mean over training steps 1), so that two people with many workouts are not the
+    population. Scores are not weighted.
     baselines: nodes of models that stand beside every run; they do not touch the arrays.
     input_factor: inputs are z-scores times this; statistics come from training rows only (the
     authors' programs used all data).
@@ -102,6 +105,7 @@ class Workouts:
     split_seed: int
     history: str
     start_value: str
+    person_weight: float
     input_factor: float
     shuffled_target: bool
     baselines: Mapping[str, Any]
@@ -156,6 +160,8 @@ class Workouts:
             raise InputError(
                 f"data.horizons={list(self.horizons)}: whole numbers of steps ahead, 1 among them"
             )
+        if not (_is_number(self.person_weight) and 0 <= self.person_weight <= 1):
+            raise InputError(f"data.person_weight={self.person_weight}: a number from 0 to 1")
         if not all(_is_number(f) and f >= 0 for f in self.fractions):
             raise InputError(f"data.fractions={list(self.fractions)}: shares, 0 or more")
         if len(self.fractions) != 3 or abs(sum(self.fractions) - 1) > 1e-6:
@@ -258,6 +264,7 @@ def arrays_of(
         "attributes": _encoded(_attributes(sessions), fitted.vocabularies),
         "start": start.astype(np.float32),
         "part": part,
+        "weight": _weights(protocol.person_weight, layout, user, part, observed),
         "workout_id": sessions["workout"].to_numpy(dtype=str),
         "user_id": sessions["athlete"].to_numpy(dtype=str),
         "sport": sessions["sport"].to_numpy(dtype=str),
@@ -640,6 +647,17 @@ def _start_values(layout: Layout, athlete: NDArray[np.str_], part: splits.Part) 
     return {**means, UNKNOWN: float(np.mean(list(means.values()))) if means else 0.0}
 
 
+def _weights(
+    power: float, layout: Layout, user: Int, part: splits.Part, observed: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """(W,) weight of a workout's steps in training: n^-power, their mean over training steps 1."""
+    training = observed & (part == splits.TRAIN)[layout.workout]
+    steps = np.bincount(user[layout.workout[training]], minlength=int(user.max()) + 1)
+    by_user = np.maximum(steps, 1).astype(np.float64) ** -power
+    mean = float((by_user * steps).sum() / max(steps.sum(), 1)) or 1.0
+    return (by_user / mean)[user].astype(np.float32)
+
+
 def _attributes(sessions: Any) -> dict[str, NDArray[np.str_]]:
     columns = dict(zip(ATTRIBUTES, ("athlete", "sport", "gender"), strict=True))
     return {name: sessions[column].to_numpy(dtype=str) for name, column in columns.items()}
@@ -734,6 +752,10 @@ def _spec(protocol: Workouts, table: WorkoutTable, fitted: Fitted) -> Spec:
         "scaling": f"inputs z-score x {factor:g}, from training rows",
         "scoring": "errors pooled over measured steps",
     }
+    if protocol.person_weight:
+        words["training people"] = (
+            f"a step of a person with n steps weighs n^-{protocol.person_weight:g}"
+        )
     if protocol.regime == "whole":
         words["start value"] = start[protocol.start_value]
     return Spec(

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from fitexp.data import splits
+from fitexp.data.workouts.module import WorkoutGather
 from fitexp.data.workouts.protocol import LEAKS, Workouts, arrays_of
 from fitexp.data.workouts.table import WorkoutTable, read_workout_table
 from fitexp.errors import InputError
@@ -314,3 +315,31 @@ def test_the_folder_that_is_named_is_the_folder_that_is_read(
         write_table(made, tmp_path / name)
     hashes = [protocol(path=str(tmp_path / name)).prepare().report["data_hash"] for name in "aba"]
     assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_people_are_weighted_in_training_only() -> None:
+    """n^-w by hand; every person weighs the same with w = 1; the mean over training steps is 1."""
+    made = table(workouts=12)
+    drop = made.sessions.index[(made.sessions["athlete"] == "athlete0")][6:]
+    kept = made.samples[~made.samples["session"].isin(drop)]
+    uneven = dataclasses.replace(made, samples=kept)
+    for power in (0.0, 0.5, 1.0):
+        prepared = arrays_of(protocol(steps=60, max_steps=60, person_weight=power), uneven)
+        arrays = prepared.arrays
+        workout = np.repeat(np.arange(len(arrays["part"])), np.diff(arrays["offset"]))
+        training = (arrays["part"][workout] == 0) & arrays["observed"]
+        steps = {
+            u: int((training & (arrays["user_id"][workout] == u)).sum())
+            for u in set(arrays["user_id"])
+        }
+        raw = np.array([steps[u] ** -power for u in arrays["user_id"]])
+        mean = raw[workout][training].mean()
+        np.testing.assert_allclose(arrays["weight"], raw / mean, rtol=1e-5)
+        gathered = WorkoutGather(prepared, "train")(np.arange(len(arrays["train"])))
+        expected = arrays["weight"][gathered["workout"].numpy()][:, None]
+        mask = gathered["mask"].numpy()
+        np.testing.assert_allclose(mask, np.where(mask > 0, expected, 0.0))
+        tested = WorkoutGather(prepared, "test")(np.arange(len(arrays["test"])))["mask"]
+        assert set(tested.unique().tolist()) <= {0.0, 1.0}
+        assert ("training people" in prepared.spec.protocol) == (power > 0)
+    assert len(set(steps.values())) > 1
