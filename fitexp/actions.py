@@ -47,6 +47,9 @@ class Options:
 
 # verb -> kind of the run's data -> action
 ACTIONS: Mapping[str, Mapping[str, Action]] = {
+    "explain": {
+        "workouts": Action(does="fitexp.explain:command", values=("-o", "--user")),
+    },
     "predict": {
         "workouts": Action(
             does="fitexp.predict:command", values=("-o", "--user", "--sport", "--given")

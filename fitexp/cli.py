@@ -35,6 +35,7 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp resume RUN                            go on with an interrupted run, bit-identical on a CPU
   fitexp evaluate RUN [OVERRIDES]              test once more, also on other data (data.path=...)
   fitexp predict RUN FILE... [--user ID]       heart rate of recorded or planned workouts
+  fitexp explain RUN                           which inputs matter, which athletes are alike
   fitexp rerun RUN [--fresh]                   train again from the folder alone; do figures agree?
   fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with status and test error
   fitexp diff RUN RUN                          config, code, data and figures that differ
@@ -88,6 +89,14 @@ files, with or without measured heart rate: a CSV and a picture each, and a summ
 
   CSV: t_s (s from the start), speed_mps, speed_km_h, distance_m or distance_km, altitude_m,
   heart_rate (bpm). --athlete is --user.
+""",
+    "explain": """\
+fitexp explain RUN [OPTIONS]: what a trained model goes by: the rise of its test error when an input
+is another workout's, its attention where it has one, athletes clustered by their embeddings
+
+  -o DIR           pictures and tables (default: outputs/explanations/NAME_OF_RUN)
+  --user ID        test workouts of one athlete only
+  --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 """,
     "rerun": """\
 fitexp rerun RUN [--fresh] [--allow PREFIX]: train again from RUN's config.yaml alone, in a new
@@ -207,6 +216,7 @@ def _command(words: list[str]) -> int:
         "resume": _resume_command,
         "evaluate": _evaluate_command,
         "predict": functools.partial(_act, "predict"),
+        "explain": functools.partial(_act, "explain"),
         "rerun": _rerun_command,
         "ls": _ls_command,
         "diff": _diff_command,

@@ -32,6 +32,7 @@ NEVER = tuple(
         "cli",
         "compose",
         "data.prepare",
+        "explain",
         "predict",
         "report",
         "run",

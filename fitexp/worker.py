@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy, Strategy
+from torch import nn
 
 from fitexp import events, progress, targets
 from fitexp.checkpoints import (
@@ -250,6 +251,37 @@ def predict(module: Regression, data: Any, part: str) -> Predictions:
     if not found:
         raise InputError(f"the {part} part has no windows (data.split, data.fractions)")
     return {label: np.concatenate(parts) for label, parts in found.items()}
+
+
+def network(run: Run, prepared: Prepared, allow: Allow = None) -> nn.Module | None:
+    """The run's trained network; None of a model that is fitted at once."""
+    if _fitted_at_once(run.config, allow):
+        return None
+    model: nn.Module = _best(run, prepared, allow, None)[0].model
+    return model
+
+
+def attention_of(
+    run: Run, prepared: Prepared, part: str, allow: Allow = None
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None:
+    """What a network's `attention(batch)` says of a part's windows; None of another network.
+
+    -> alpha (N, K) over inputs, beta (N, 1 or T, T) over encoder states by decoder step, valid
+    (N, T). The network runs free in the whole regime, from y_0 on.
+    """
+    module, data = _best(run, prepared, allow, None)
+    if not callable(getattr(module.model, "attention", None)):
+        return None
+    found: list[tuple[NDArray[Any], ...]] = []
+    module.eval()
+    with torch.inference_mode():
+        for batch in data.batches(part):
+            there = {name: values.to(module.device) for name, values in batch.items()}
+            alpha, beta = module.attention(there)
+            parts = (alpha, beta.mean(dim=1, keepdim=True), there["valid"])
+            found.append(tuple(values.cpu().numpy() for values in parts))
+    weights, over_time, steps = (np.concatenate(values) for values in zip(*found, strict=True))
+    return weights, over_time, steps
 
 
 def own_data(run: Run, allow: Allow = None) -> Prepared:

@@ -60,6 +60,17 @@ ROOMS: dict[str, set[str]] = {
     "runs": {"run", "targets"},
     "sweep": {"run", "runs"},
     "actions": {"run", "targets"},
+    "explain": {
+        "actions",
+        "data",
+        "data.prepare",
+        "data.spec",
+        "data.workouts.layout",
+        "report",
+        "run",
+        "targets",
+        "worker",
+    },
     "predict": {
         "actions",
         "data",
@@ -84,7 +95,17 @@ ROOMS: dict[str, set[str]] = {
     },
 }
 # Modules that may import torch at all; everything else must work without it.
-WITH_TORCH = ("predict", "losses", "models", "tasks", "checkpoints", "events", "progress", "worker")
+WITH_TORCH = (
+    "explain",
+    "predict",
+    "losses",
+    "models",
+    "tasks",
+    "checkpoints",
+    "events",
+    "progress",
+    "worker",
+)
 TORCH_IN_DATA = ("module", "batches")  # last parts of names: the only torch under data/
 LIGHT = ("errors", "actions", "run", "runs", "sweep", "targets", "compose", "cli", "data.spec")
 HEAVY = {"torch", "pytorch_lightning", "lightning", "pandas", "hydra", "omegaconf", "matplotlib"}

@@ -80,13 +80,21 @@ class Regression(LightningModule):
 
     def predict_scaled(self, batch: Batch) -> Tensor:
         """What the network answers to a batch: (B, T) in scaled units."""
+        return cast(Tensor, self.model(self._inputs(batch)))
+
+    def attention(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the network's own `attention` answers to a batch."""
+        return cast(tuple[Tensor, Tensor], self.model.attention(self._inputs(batch)))  # type: ignore[operator]
+
+    def _inputs(self, batch: Batch) -> Batch:
+        """What the network sees of a batch."""
         inputs = {name: values for name, values in batch.items() if name not in ANSWERS}
         for name in ("y0", "context_y"):
             if name in inputs:
                 inputs[name] = self.scaler(inputs[name])
         if self.spec.regime == "short" or (self.training and self.teacher_forcing):
             inputs["y_previous"] = self.scaler(batch["y_previous"])
-        return cast(Tensor, self.model(inputs))
+        return inputs
 
     def _predict_windows(self, batch: Batch) -> Tensor:
         """`predict_scaled` in evaluation: windows of one workout in order, each from the last."""
