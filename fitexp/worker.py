@@ -46,7 +46,7 @@ from fitexp.checkpoints import (
 from fitexp.data.prepare import Prepared
 from fitexp.data.spec import Spec
 from fitexp.errors import InputError
-from fitexp.run import BEST, LAST, Run, provenance
+from fitexp.run import BEST, DESCRIBED, LAST, Run, provenance, write_json
 from fitexp.tasks.regression import Regression
 
 Config = Mapping[str, Any]
@@ -144,6 +144,9 @@ def test(
     prepared = _same_data(run, prepared, allow)
     module, data = _best(run, prepared, allow, device)
     val = predict(module, data, "val") if len(prepared.arrays["val"]) else None
+    described = getattr(module.model, "described", None)
+    if callable(described):  # label -> numbers or words, for the table and the plots
+        write_json(run.file(DESCRIBED), described())
     write_results(run, prepared, predict(module, data, "test"), val)
     return run.metrics
 
