@@ -21,32 +21,33 @@ def decayed_sums(x: Tensor, tau: Tensor) -> Tensor:
     A scan: sums within chunks of CHUNK steps, plus what the chunks before leave behind, which is
     the same sum over the chunks' last values with tau / CHUNK. Every factor is at most 1, so
     nothing overflows, and, unlike an FFT, later steps reach back not even by rounding.
-    Shapes: x (B, T, C), tau (C,) -> (B, T, C).
+    Shapes: x (C, B, T), tau (C,) -> (C, B, T).
     """
-    B, T, C = x.shape
+    C, B, T = x.shape
     if T <= CHUNK:
         return _sums_at_once(x, tau)
     chunks = -(-T // CHUNK)
-    padded = nn.functional.pad(x, (0, 0, 0, chunks * CHUNK - T))
-    inner = _sums_at_once(padded.reshape(B * chunks, CHUNK, C), tau).view(B, chunks, CHUNK, C)
-    before = decayed_sums(inner[:, :-1, -1], tau / CHUNK)  # at each chunk's end, of all up to it
+    padded = nn.functional.pad(x, (0, chunks * CHUNK - T))
+    inner = _sums_at_once(padded.reshape(C, B * chunks, CHUNK), tau).view(C, B, chunks, CHUNK)
+    ends = decayed_sums(inner[..., :-1, -1], tau / CHUNK)  # of all chunks up to each but the last
+    before = nn.functional.pad(ends, (1, 0))[..., None]
     since = torch.arange(1, CHUNK + 1, device=x.device, dtype=x.dtype)
-    carried = before[:, :, None] * torch.exp(-since[:, None] / tau)
-    return torch.cat([inner[:, :1], inner[:, 1:] + carried], dim=1).flatten(1, 2)[:, :T]
+    fade = torch.exp(-since / tau[:, None])[:, None, None]
+    return torch.addcmul(inner, before, fade).view(C, B, -1)[..., :T]
 
 
 def _sums_at_once(x: Tensor, tau: Tensor) -> Tensor:
-    steps = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
-    lag = steps[:, None] - steps  # (t, j)
-    weights = torch.exp(-lag.clamp(min=0.0)[..., None] / tau) * (lag >= 0)[..., None]
-    return torch.einsum("bjc,tjc->btc", x, weights)
+    steps = torch.arange(x.shape[2], device=x.device, dtype=x.dtype)
+    lag = (steps - steps[:, None]).clamp(min=0.0)  # (j, t)
+    return torch.bmm(x, torch.exp(-lag / tau[:, None, None]).triu())
 
 
 class ExponentialAverages(nn.Module):
     """y_t = sum_(j<=t) e^(-(t-j)/tau) x_j / sum_(j<=t) e^(-(t-j)/tau), tau learned per channel.
 
-    The mean of the past in this window, weighted towards the present. log tau is the parameter
-    and starts evenly spaced from one step to `longest` steps. A diagonal linear state space layer.
+    The mean of the past in this window, weighted towards the present; the sum below is
+    (1 - e^(-t/tau)) / (1 - e^(-1/tau)), t from 1. log tau is the parameter and starts evenly
+    spaced from one step to `longest` steps. A diagonal linear state space layer.
     Shape: (B, T, C) -> (B, T, C).
     """
 
@@ -56,9 +57,9 @@ class ExponentialAverages(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tau = self.log_tau.exp()
-        ones = torch.ones_like(x[:1])
-        averages: Tensor = decayed_sums(x, tau) / decayed_sums(ones, tau)
-        return averages
+        sums = decayed_sums(x.permute(2, 0, 1), tau).permute(1, 2, 0)
+        t = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)[:, None]
+        return sums * (torch.expm1(-1.0 / tau) / torch.expm1(-t / tau))
 
 
 class Averages(nn.Module):

@@ -164,7 +164,7 @@ class HeartRateODE(nn.Module):
     def _drift(self, demand: Tensor, kappa: Tensor) -> Tensor:
         """D at the start of every step: an exponential sum of the demands before it."""
         tau = demand.new_tensor([DRIFT_S / self.step])
-        sums = decayed_sums(demand[..., None], tau)[..., 0]
+        sums = decayed_sums(demand[None], tau)[0]
         earlier = nn.functional.pad(sums, (1, 0))[:, :-1]
         return kappa[:, None] * -math.expm1(-self.step / DRIFT_S) * earlier
 

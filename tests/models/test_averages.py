@@ -43,7 +43,7 @@ def test_layer_is_the_double_loop(steps: int) -> None:
 def test_sums_of_a_constant_are_the_geometric_series(steps: int, tau: float) -> None:
     """sum_(i<t) r^i = (1 - r^t) / (1 - r), over all depths of the scan."""
     of = torch.tensor([tau], dtype=torch.float64)
-    found = decayed_sums(torch.ones(1, steps, 1, dtype=torch.float64), of)[0, :, 0]
+    found = decayed_sums(torch.ones(1, 1, steps, dtype=torch.float64), of)[0, 0]
     t = torch.arange(1, steps + 1, dtype=torch.float64)
     torch.testing.assert_close(
         found, torch.expm1(-t / of) / torch.expm1(-1 / of), rtol=1e-9, atol=0
@@ -52,7 +52,7 @@ def test_sums_of_a_constant_are_the_geometric_series(steps: int, tau: float) -> 
 
 def test_gradients_of_the_layer() -> None:
     torch.manual_seed(0)
-    x = torch.randn(2, CHUNK + 3, 2, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, 2, CHUNK + 3, dtype=torch.float64, requires_grad=True)
     log_tau = torch.tensor([0.3, 2.0], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, w: decayed_sums(x, w.exp()), (x, log_tau))
 
