@@ -138,7 +138,7 @@ def write_results(
     constants = {
         label: values
         for label, values in described(run).items()
-        if label.endswith("(s)") and not isinstance(values, str)
+        if label.endswith("(s)") and values and not isinstance(values, str)
     }
     if constants:
         plots.save(plots.time_constants(constants, spec, name), folder / "time_constants.png")
