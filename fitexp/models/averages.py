@@ -76,8 +76,7 @@ class Averages(nn.Module):
     Short regime: x_t is [x_t; y_(t-1)], measured in the window and predicted behind it. In the
     whole regime neither y_(t-1) nor y_0 nor the previous workout is used.
 
-    Departure from the paper: there is none; source of the idea: ridge regression on such averages
-    was as good as LSTMs on few recorded workouts.
+    No paper: on few recorded workouts ridge regression on such averages was as good as LSTMs.
 
     Shapes: `batch` as WorkoutsData yields it, targets scaled; returns (B, T), scaled. Any T.
     Raises InputError for a key it cannot take.
