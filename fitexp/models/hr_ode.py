@@ -62,7 +62,10 @@ class HeartRateODE(nn.Module):
     value x softplus(w + d) / ln 2 > 0: `w` that of the population (all sports; starts at 0 with
     the value of SPORT or PERSON), `d` the person's or sport's deviation, which starts at 0 and
     is pulled there by the Gaussian penalty decay / 2 d^2 (weight decay). An unknown person or sport
-    has d = 0. The population's capacity is 1: only its ratio to c can be known.
+    has d = 0. In training a share `person_hidden` of the workouts, drawn anew for each batch, is
+    of an unknown person: else few people with many workouts leave the population's values loose,
+    and those are all that a new person gets. The population's
+    capacity is 1: only its ratio to c can be known.
 
     Steps are exponential: H_t = S + (H_(t-1) - S) e^(-h/tau), exact while speed and grade hold
     over the step h; as H never passes S within a step, so is the switch. D likewise.
@@ -93,6 +96,7 @@ class HeartRateODE(nn.Module):
         target_scaling: str,
         drift: bool,
         person_decay: float,
+        person_hidden: float,
         sport_decay: float,
     ) -> None:
         super().__init__()
@@ -110,6 +114,8 @@ class HeartRateODE(nn.Module):
         for key, value in (("person_decay", person_decay), ("sport_decay", sport_decay)):
             if value < 0:
                 raise InputError(f"model.{key}={value}: it takes a number, 0 up")
+        if not 0 <= person_hidden <= 1:
+            raise InputError(f"model.person_hidden={person_hidden}: it takes a share, 0 to 1")
         self.scales = [spec.scaling[name] for name in NEEDED]
         self.columns = [spec.inputs.index(name) for name in NEEDED]
         names = list(spec.attributes)
@@ -117,6 +123,7 @@ class HeartRateODE(nn.Module):
         self.step, self.simulated = spec.step, spec.simulated
         self.drift = drift
         self.person_decay, self.sport_decay = person_decay, sport_decay
+        self.person_hidden = person_hidden
         people, sports = len(spec.attributes["user"]), len(spec.attributes["sport"])
         learned = len(PERSON) if drift else len(PERSON) - 1
         self.register_buffer("person_start", torch.tensor(list(PERSON.values())[:learned]))
@@ -129,7 +136,11 @@ class HeartRateODE(nn.Module):
         nn.init.zeros_(self.of_sport.weight)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        rest, reserve, capacity, up, down, *drift = self.personal(batch["attributes"][:, self.user])
+        user = batch["attributes"][:, self.user]
+        if self.training and self.person_hidden:
+            hidden = torch.rand(len(user), device=user.device) < self.person_hidden
+            user = user.masked_fill(hidden, 0)
+        rest, reserve, capacity, up, down, *drift = self.personal(user)
         demand = self.demand(batch) / capacity[:, None]
         share = demand + self._drift(demand, drift[0]) if drift else demand
         steady = rest[:, None] + reserve[:, None] * (1.0 - softplus(1.0 - share, BEND))

@@ -24,7 +24,12 @@ INPUTS = ("grade", "derived_speed")  # in any order
 
 def small(spec: Spec | None = None, **changes: Any) -> HeartRateODE:
     torch.manual_seed(0)
-    given = {**networks.arguments("hr_ode"), "target_scaling": "none", **changes}
+    given = {
+        **networks.arguments("hr_ode"),
+        "target_scaling": "none",
+        "person_hidden": 0.0,
+        **changes,
+    }
     return HeartRateODE(spec=spec or spec_of(*INPUTS), **given).double()
 
 
@@ -135,6 +140,19 @@ def test_unknown_people_and_sports_are_the_population() -> None:
     assert model.described()["population's rest (bpm)"] == pytest.approx([65.0])
 
 
+def test_in_training_a_share_of_people_is_unknown() -> None:
+    spec = spec_of(*INPUTS)
+    batch, model = batch_of(spec, size=200, bpm=True), small(spec, person_hidden=0.3)
+    batch["attributes"][:, 0] = 1
+    stranger = {**batch, "attributes": batch["attributes"].clone()}
+    stranger["attributes"][:, 0] = 0
+    model.person.weight.data[1:] += 1.0
+    unknown = model.eval()(stranger)
+    as_unknown = (model.train()(batch) == unknown).all(dim=1)
+    assert 0.15 < as_unknown.double().mean() < 0.45
+    assert not (model.eval()(batch) == unknown).all(dim=1).any()
+
+
 def test_coefficients_are_positive_whatever_the_weights() -> None:
     model = small()
     for weight in model.parameters():
@@ -162,6 +180,7 @@ def test_on_simulated_data_it_says_whose_form_it_has() -> None:
         ({"target_scaling": "zscore"}, "task.target_scaling=none, not zscore"),
         ({"spec": spec_of("altitude")}, r"\[derived_speed,grade\], not \[altitude\]"),
         ({"spec": spec_of(*INPUTS, step_unit="m")}, "data.target=heart_rate"),
+        ({"person_hidden": 1.5}, r"model\.person_hidden=1.5: it takes a share"),
         ({"person_decay": -1.0}, r"model\.person_decay=-1.0"),
     ],
 )
