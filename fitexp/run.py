@@ -34,6 +34,7 @@ LAST = "last.ckpt"
 PREDICTIONS = "predictions.parquet"
 CURVE = "learning_curve.csv"
 PLOTS = "plots"
+DESCRIBED = "described.json"  # what a network says of itself; not every one does
 FILES = (CONFIG, SPEC, MANIFEST, METRICS, BEST, LAST, PREDICTIONS)
 
 # libyaml's loader, eight times faster, where PyYAML was built with it

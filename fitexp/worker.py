@@ -50,7 +50,7 @@ from fitexp.data.prepare import Prepared, cached_arrays, code_version, digest
 from fitexp.data.spec import Spec
 from fitexp.errors import InputError
 from fitexp.models.fitted import Fitted
-from fitexp.run import BEST, LAST, Run, provenance, write_bytes
+from fitexp.run import BEST, DESCRIBED, LAST, Run, provenance, write_bytes, write_json
 from fitexp.tasks.regression import Regression
 
 Config = Mapping[str, Any]
@@ -154,10 +154,12 @@ def test(
     from fitexp.report.results import write_results
 
     prepared = _same_data(run, prepared, allow)
-    validated = len(prepared.arrays["val"]) > 0
-    val = predict_run(run, prepared, "val", allow, device) if validated else None
-    predictions = predict_run(run, prepared, "test", allow, device)
-    write_results(run, prepared, predictions, val, _baselines(run, prepared, allow))
+    model, predicted = _trained(run, prepared, allow, device)
+    described = getattr(model, "described", None)
+    if callable(described):  # label -> numbers or words, for the table and the plots
+        write_json(run.file(DESCRIBED), described())
+    val = predicted("val") if len(prepared.arrays["val"]) else None
+    write_results(run, prepared, predicted("test"), val, _baselines(run, prepared, allow))
     return run.metrics
 
 
@@ -217,10 +219,8 @@ def predict_run(
 
     prepared: other data must fit the run's spec; None: the run's own, which must be unchanged.
     """
-    prepared = _same_data(run, prepared, allow)
-    if _fitted_at_once(run.config, allow):
-        return _fitted_model(run, prepared.spec, allow).predict(prepared.arrays, part)
-    return predict(*_best(run, prepared, allow, device), part)
+    _, predicted = _trained(run, _same_data(run, prepared, allow), allow, device)
+    return predicted(part)
 
 
 def predict(module: Regression, data: Any, part: str) -> Predictions:
@@ -255,10 +255,8 @@ def predict(module: Regression, data: Any, part: str) -> Predictions:
 
 def network(run: Run, prepared: Prepared, allow: Allow = None) -> nn.Module | None:
     """The run's trained network; None of a model that is fitted at once."""
-    if _fitted_at_once(run.config, allow):
-        return None
-    model: nn.Module = _best(run, prepared, allow, None)[0].model
-    return model
+    model, _ = _trained(run, prepared, allow, None)
+    return model if isinstance(model, nn.Module) else None
 
 
 def attention_of(
@@ -421,6 +419,17 @@ def build_module(config: Config, spec: Spec, allow: Allow = None) -> Regression:
     if not isinstance(module, Regression):
         raise InputError(f"task: {config['task'][targets.TARGET]} is not a task of fitexp")
     return module
+
+
+def _trained(
+    run: Run, prepared: Prepared, allow: Allow, device: str | None
+) -> tuple[Any, Callable[[str], Predictions]]:
+    """The run's model as it was trained, and what gives its predictions of a part."""
+    if _fitted_at_once(run.config, allow):
+        model = _fitted_model(run, prepared.spec, allow)
+        return model, lambda part: model.predict(prepared.arrays, part)
+    module, data = _best(run, prepared, allow, device)
+    return module.model, lambda part: predict(module, data, part)
 
 
 def _best(run: Run, prepared: Prepared, allow: Allow, device: str | None) -> tuple[Regression, Any]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fitexp.explain import Attention, Importance, People
 
 COLORS = ("#2a78b8", "#d1495b", "#3c9d6b", "#b5852d", "#7b5ea7", "#555555")
+NAMED = 15  # up to so many athletes carry their names
 Importances = tuple[float, "Sequence[Importance]"]
 
 
@@ -78,7 +79,7 @@ def attention_page(run: Run, spec: Spec, attention: Attention) -> Figure:
     minutes = np.arange(len(attention.time)) * spec.step / (60 if spec.step_unit == "s" else 1000)
     right.plot(minutes, attention.time, color=PREDICTED, linewidth=1.2)
     right.axhline(1, color=MEASURED, linewidth=0.8)
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, 1.25 * float(np.nanmax(attention.time)))
     right.set_xlabel("minute of the window" if spec.step_unit == "s" else "km of the window")
     right.set_ylabel("temporal attention,\nmultiple of uniform")
     for axis in (left, right):
@@ -94,8 +95,10 @@ def people_page(run: Run, spec: Spec, people: People) -> Figure:
         color = COLORS[(int(str(number)) - 1) % len(COLORS)]
         axis.scatter(rows["x"], rows["y"], color=color, s=36, label=f"cluster {number}")
     for name, row in table.iterrows():
-        text = f"{name} ({row['mean']:.0f})" if np.isfinite(row["mean"]) else str(name)
+        text = f"{name} " if len(table) <= NAMED else ""
+        text += f"{row['mean']:.0f}" if np.isfinite(row["mean"]) else ""
         axis.annotate(text, (row["x"], row["y"]), (4, 3), textcoords="offset points", fontsize=7)
+    axis.margins(0.1)
     axis.set_xticks([])
     axis.set_yticks([])
     axis.legend(frameon=False, fontsize=9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -205,6 +206,28 @@ def _histograms(
             height = 100 * np.histogram(chosen, edges)[0] / len(chosen)
             axis.stairs(height, edges, label=name, color=colors[name], linewidth=1.4)
     axis.legend(frameon=False, fontsize=8)
+
+
+def time_constants(constants: Mapping[str, Sequence[float]], spec: Spec, title: str) -> Figure:
+    """What a network learned to remember: a row of ticks per label, seconds on a log axis."""
+    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.5 * len(constants)), layout="constrained")
+    axis.eventplot(
+        [list(values) for values in constants.values()],
+        lineoffsets=list(range(len(constants))),
+        linelengths=0.7,
+        colors=PREDICTED,
+    )
+    flat = [value for values in constants.values() for value in values]
+    axis.set_xscale("log")
+    axis.set_xlim(min(1.0, min(flat)), max(10_000.0, max(flat)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_yticks(range(len(constants)), [label.removesuffix(" (s)") for label in constants])
+    axis.invert_yaxis()
+    axis.set_xlabel("s")
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    mark = words(spec)[1]
+    axis.set_title(f"{mark}{title}: learned time constants", fontsize=11, loc="left")
+    return figure
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -19,7 +19,7 @@ from fitexp.errors import InputError
 from fitexp.models.fitted import Fitted
 from fitexp.report import plots
 from fitexp.report.subgroups import score_subgroups
-from fitexp.report.table import model_name
+from fitexp.report.table import described, model_name
 from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
 
 BASELINES = "baselines.npz"
@@ -144,6 +144,13 @@ def write_results(
     if run.file(CURVE).exists():
         curve = pd.read_csv(run.file(CURVE))
         plots.save(plots.learning_curve(curve, spec, name), folder / "learning_curve.png")
+    constants = {
+        label: values
+        for label, values in described(run).items()
+        if label.endswith("(s)") and values and not isinstance(values, str)
+    }
+    if constants:
+        plots.save(plots.time_constants(constants, spec, name), folder / "time_constants.png")
     return found
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from fitexp.errors import InputError
 from fitexp.report.text import rendered
-from fitexp.run import Run
+from fitexp.run import DESCRIBED, Run
 
 LABELS = {"ceiling/noise_floor/": "noise floor of the simulator"}
 GROUPS = {  # by what the test is parted -> what a part is called
@@ -32,10 +34,33 @@ def closing_table(run: Run) -> str:
         protocol={
             **spec["protocol"],
             "training": run.manifest.get("training") or training_words(run.config),
+            **{label: _shown(values) for label, values in described(run).items()},
         },
         horizons=list(spec["horizons"]),
         counts={k: int(v) for k, v in metrics.items() if k.startswith("count/")},
     )
+
+
+def described(run: Run) -> dict[str, Sequence[float] | str]:
+    """What the run's network says of itself (its `described()`): label -> numbers or words."""
+    path = run.file(DESCRIBED)
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            str(label): values if isinstance(values, str) else [v for v in values if v is not None]
+            for label, values in found.items()
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: remove it and evaluate the run again") from error
+
+
+def _shown(values: Sequence[float] | str) -> str:
+    """Words as they are; numbers sorted and rounded to three digits."""
+    if isinstance(values, str):
+        return values
+    return ", ".join(f"{v:.0f}" if abs(v) >= 100 else f"{v:.3g}" for v in sorted(values))
 
 
 def training_words(config: Mapping[str, Any]) -> str:
