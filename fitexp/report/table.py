@@ -176,7 +176,7 @@ def groups_table(metrics: Mapping[str, float], horizons: list[str], unit: str) -
         best = min(beside, key=lambda key: beside[key], default=None)
         count = metrics.get(f"count/{name.removesuffix(end)}/workouts")
         table.add_row(
-            Text(GROUPS[by].format(group.replace("_", " "))),
+            Text(GROUPS[by].format(group.replace("_", " ") if by in ("bpm", "own") else group)),
             "-" if count is None else f"{count:.0f}",
             f"{metrics[name]:.2f}",
             "-" if best is None else f"{beside[best]:.2f}",
