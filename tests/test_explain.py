@@ -151,7 +151,7 @@ def test_a_network_is_explained_with_pictures(
     assert {path.name for path in out.iterdir()} == set(names)
     at = "at_60s/" if regime == "short" else ""
     mae = run.metrics[f"test/{at}mae_bpm"]
-    assert f"{mae:.2f} bpm" in lines[0]
+    assert f"test MAE {mae:.2f} bpm" in lines[0]
     assert any(line.startswith("input attention: ") for line in lines)
     assert any(line.startswith("silhouette by number of clusters") for line in lines)
     people = pd.read_csv(out / "athletes.csv", dtype={"athlete": str})

@@ -131,10 +131,9 @@ def text(
     table.add_column("sd over 5\npermutations", justify="right")
     for one in found:
         table.add_row(one.name, f"{one.rise:+.2f}", f"{one.sd:.2f}")
-    title = (
-        f"{model_name(run)}: test MAE{at} {base:.2f} {unit} and its rise when an input is another"
-    )
-    parts = [f"{title} workout's{mark}\n{rendered(table)}"]
+    title = f"{model_name(run)}: test MAE {base:.2f} {unit}{at}{mark}"
+    what = "rise of it when an input is another workout's"
+    parts = [f"{title}\n{what}\n{rendered(table)}"]
     if attention is not None:
         shares = ", ".join(f"{name} {value:.0%}" for name, value in attention.inputs.items())
         low, high = np.nanmin(attention.time), np.nanmax(attention.time)
