@@ -770,6 +770,8 @@ def _reproduce_command(words: list[str]) -> int:
     choices = compose.data_choices(table.experiments, overrides, options)
     line = ["-m", f"experiment={','.join(table.experiments)}"]
     line += [f"seed={','.join(map(str, range(seeds)))}"]
+    if table.folds > 1:
+        line += [f"data.fold={','.join(map(str, range(table.folds)))}"]
     line += [*(table.quick_overrides(choices) if quick else ()), *overrides, *options]
     with _new_sweep() as sweep:
         try:
@@ -782,8 +784,8 @@ def _reproduce_command(words: list[str]) -> int:
     from fitexp.run import Run
 
     trained: dict[str, list[Run]] = {}
-    for job in jobs:  # the last key, the seed, varies fastest
-        experiment = table.experiments[(job.number - 1) // seeds]
+    for job in jobs:  # the last key, the seed or fold, varies fastest
+        experiment = table.experiments[(job.number - 1) // (seeds * table.folds)]
         trained.setdefault(experiment, []).extend([Run(job.path)] if job.path else [])
     failed = [f"{job.label}: {job.error}" for job in jobs if job.error]
     print(FORMATS[form](document(table, trained, quick=quick, notes=failed)))

@@ -50,6 +50,7 @@ NULLABLE = frozenset(
         "checkpoint.every_minutes",
         "checkpoint.every_steps",
         "data.max_steps",
+        "data.own_workouts",
         "data.path",
         "early_stopping.patience",
         "trainer.gradient_clip_val",

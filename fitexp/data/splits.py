@@ -67,6 +67,25 @@ def by_user(
     return part
 
 
+def with_own(
+    part: Part, user: NDArray[np.int64], order: NDArray[np.int64], *, own: int, test_share: float
+) -> Part:
+    """`by_user`, but of a tested user the last workouts are tested, `own` before them trained on.
+
+    Tested are the last round(test_share * n) of a user's n workouts, at least one, the same ones
+    whatever `own` is; of the others the last `own` are in training, the rest is in no part.
+    """
+    found = part.copy()
+    for u in np.unique(user[part == TEST]):
+        rows = np.flatnonzero(user == u)
+        rows = rows[np.argsort(order[rows])]
+        tested = max(1, round(test_share * len(rows)))
+        earlier = rows[: len(rows) - tested]
+        found[earlier] = OUT
+        found[earlier[max(0, len(earlier) - own) :]] = TRAIN
+    return found
+
+
 def at_random(n: int, fractions: Sequence[float], seed: int) -> Part:
     """Units at random: later units may explain earlier ones. Only to compare with others."""
     train, val, _ = shares(n, fractions)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fitexp.errors import InputError
 from fitexp.report import statistics
+from fitexp.report.folds import joined
 from fitexp.report.statistics import Errors
 from fitexp.report.table import LABELS, model_name
 from fitexp.run import FINISHED, NOT_IDENTITY, PREDICTIONS, Run
@@ -155,6 +156,7 @@ def compare(
             whole.append(result)
         else:
             left_out.append(f"{result.run.path}: damaged ({why})")
+    whole = joined(whole)
     if not whole:
         raise InputError(f"no finished run is left to compare ({'; '.join(left_out) or 'none'})")
     keys = _checked_keys(whole, by) if by else telling_keys(whole)

@@ -36,14 +36,16 @@ class Section:
 class PaperTable:
     """What conf/table/NAME.yaml says.
 
-    seeds: runs a row; overrides: of every row; quick: of every row by --quick, "always" or
-    by the choice of data that all rows have; note: printed beneath.
+    seeds, folds: a row has seeds x folds runs, pooled over data.fold; overrides: of every row;
+    quick: of every row by --quick, "always" or by the choice of data that all rows have; note:
+    printed beneath.
     """
 
     name: str
     title: str
     note: str
     seeds: int
+    folds: int
     overrides: tuple[str, ...]
     quick: Mapping[str, Sequence[str]]
     sections: tuple[Section, ...]
@@ -67,7 +69,10 @@ def paper_table(name: str, values: Any) -> PaperTable:
     """The table of a YAML's values. Raises InputError that names the key."""
     where = f"table/{name}"
     top = _keys(
-        values, where, ("title", "sections"), ("note", "source", "seeds", "overrides", "quick")
+        values,
+        where,
+        ("title", "sections"),
+        ("note", "source", "seeds", "folds", "overrides", "quick"),
     )
     source = top.get("source")
     sections = []
@@ -98,6 +103,7 @@ def paper_table(name: str, values: Any) -> PaperTable:
         title=str(top["title"]),
         note=str(top.get("note") or ""),
         seeds=int(top.get("seeds") or 3),
+        folds=int(top.get("folds") or 1),
         overrides=tuple(top.get("overrides") or ()),
         quick=dict(top.get("quick") or {}),
         sections=tuple(sections),

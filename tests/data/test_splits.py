@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fitexp.data import splits
 from fitexp.data.splits import TEST, TRAIN, VAL, at_random, by_time, by_user, shares
 
 FRACTIONS = (0.8, 0.1, 0.1)
@@ -67,3 +68,30 @@ def test_random_split_has_the_shares_and_hangs_on_the_seed() -> None:
     assert [(part == p).sum() for p in (TRAIN, VAL, TEST)] == [80, 10, 10]
     assert (part == at_random(100, FRACTIONS, seed=1)).all()
     assert (part != at_random(100, FRACTIONS, seed=2)).any()
+
+
+@given(
+    st.lists(st.integers(0, 6), min_size=8, max_size=60).filter(lambda u: len(set(u)) > 2),
+    st.integers(0, 12),
+    st.integers(0, 1),
+)
+def test_own_workouts_go_into_training_and_the_tested_ones_stay(
+    user: list[int], own: int, fold: int
+) -> None:
+    users = np.array(user)
+    order = np.random.default_rng(len(user)).permutation(len(user))
+    part = splits.by_user(users, folds=2, fold=fold, val_fraction=0.2, seed=0)
+    some, none = (splits.with_own(part, users, order, own=n, test_share=0.25) for n in (own, 0))
+    np.testing.assert_array_equal(some == splits.TEST, none == splits.TEST)
+    for u in set(user):
+        rows = np.flatnonzero(users == u)
+        rows = rows[np.argsort(order[rows])]
+        if part[rows[0]] != splits.TEST:
+            np.testing.assert_array_equal(some[rows], part[rows])
+            continue
+        tested = max(1, round(0.25 * len(rows)))
+        assert (some[rows[-tested:]] == splits.TEST).all()
+        earlier = some[rows[:-tested]]
+        assert (earlier == splits.TRAIN).sum() == min(own, len(earlier))
+        assert (np.sort(earlier == splits.TRAIN) == (earlier == splits.TRAIN)).all()  # the last
+        assert set(none[rows[:-tested]]) <= {splits.OUT}

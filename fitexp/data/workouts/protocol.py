@@ -66,6 +66,9 @@ class Workouts:
     max_target_gap_s: the target is linear between samples at most this far apart, so a step may
     know of a sample that much later; elsewhere it was not measured and is not scored.
     split: "time" per athlete, "user" (fold `fold` of `folds` unseen), "random".
+    own_workouts: with split "user", how many of a tested athlete's own earlier workouts are in
+    training; tested are then his last ones (fractions[2]), the same whatever this is. null: none,
+    and all of his workouts are tested.
     history: context is the athlete's previous workout whatever its part, the last one in
     training, or none. With a history, an athlete's first workout serves only as context.
     start_value: y_0 of a whole workout is the athlete's mean first training value (a new
@@ -103,6 +106,7 @@ class Workouts:
     folds: int
     fold: int
     split_seed: int
+    own_workouts: int | None
     history: str
     start_value: str
     person_weight: float
@@ -160,6 +164,11 @@ class Workouts:
             raise InputError(
                 f"data.horizons={list(self.horizons)}: whole numbers of steps ahead, 1 among them"
             )
+        if self.own_workouts is not None:
+            if not (isinstance(self.own_workouts, int) and self.own_workouts >= 0):
+                raise InputError(f"data.own_workouts={self.own_workouts}: a whole number or null")
+            if self.split != "user":
+                raise InputError("data.own_workouts needs data.split=user: people not trained on")
         if not (_is_number(self.person_weight) and 0 <= self.person_weight <= 1):
             raise InputError(f"data.person_weight={self.person_weight}: a number from 0 to 1")
         if not all(_is_number(f) and f >= 0 for f in self.fractions):
@@ -481,6 +490,14 @@ def _parts(protocol: Workouts, user: Int, order: Int) -> splits.Part:
             )
         except ValueError as error:
             raise InputError(f"data.folds, data.fold: {error}") from error
+        if protocol.own_workouts is not None:
+            part[used] = splits.with_own(
+                part[used],
+                user[used],
+                order[used],
+                own=protocol.own_workouts,
+                test_share=protocol.fractions[2],
+            )
     else:
         part[used] = splits.at_random(int(used.sum()), protocol.fractions, protocol.split_seed)
     return part
@@ -709,9 +726,11 @@ def _windows(protocol: Workouts, layout: Layout, part: splits.Part) -> dict[str,
 
 def _spec(protocol: Workouts, table: WorkoutTable, fitted: Fitted) -> Spec:
     unit = "s" if protocol.grid == "time" else "m"
+    own = protocol.own_workouts
     split = {
         "time": "by time per athlete, {:.0%}/{:.0%}/{:.0%}".format(*protocol.fractions),
-        "user": f"by athlete, fold {protocol.fold} of {protocol.folds}",
+        "user": f"by athlete, fold {protocol.fold} of {protocol.folds}"
+        + ("" if own is None else f", {own} own workouts trained on"),
         "random": "random workouts (later ones may explain earlier ones)",
     }[protocol.split]
     history = {

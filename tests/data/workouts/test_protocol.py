@@ -343,3 +343,21 @@ def test_people_are_weighted_in_training_only() -> None:
         assert set(tested.unique().tolist()) <= {0.0, 1.0}
         assert ("training people" in prepared.spec.protocol) == (power > 0)
     assert len(set(steps.values())) > 1
+
+
+def test_own_workouts_of_unseen_people() -> None:
+    """The tested workouts stay the same; with more own ones the training part grows by them."""
+    keys: dict[str, Any] = {"split": "user", "folds": 2, "history": "none", "steps": 60}
+    found = {
+        own: arrays_of(protocol(**keys, own_workouts=own, max_steps=60), table(workouts=10))
+        for own in (0, 2, 5)
+    }
+    tested = {own: set(p.arrays["workout_id"][p.arrays["part"] == 2]) for own, p in found.items()}
+    assert tested[0] == tested[2] == tested[5]
+    people = {name.partition("w")[0] for name in tested[0]}
+    for own, prepared in found.items():
+        ids = prepared.arrays["workout_id"][prepared.arrays["part"] == 0]
+        assert sum(name.partition("w")[0] in people for name in ids) == own * len(people)
+        assert f"{own} own workouts" in prepared.spec.protocol["split"]
+    with pytest.raises(InputError, match=r"data\.own_workouts needs data\.split=user"):
+        protocol(own_workouts=3)
