@@ -280,7 +280,7 @@ def test_train_with_a_folder_of_configs(tmp_path: Path) -> None:
     words = [f"data.path={file}", "trainer.max_steps=2", "--config-dir", str(CONF)]
     run, printed = trained(*words, path=OUTSIDE)
     assert printed.splitlines()[0] == "test error in bpm"
-    assert re.search(r"^mine +\d+\.\d\d +\d+\.\d\d$", printed, re.MULTILINE)
+    assert re.search(r"^mine( +\d+\.\d\d){4}$", printed, re.MULTILINE)
     assert run.path.name.endswith("_mine")
     assert (content(ROOT / "fitexp"), content(OUTSIDE)) == before
     half_done(run)
@@ -321,7 +321,7 @@ def test_an_installed_package_is_as_one_of_fitexp(installed: Path, tmp_path: Pat
     assert said.startswith("fitexp: no choice 'mne' of model; did you mean mine?")
     file = write_csv(table(athletes=2, workouts=6), tmp_path / "one.csv")
     run, printed = trained(f"data.path={file}", "trainer.max_steps=2", path=installed)
-    assert re.search(r"^mine +\d+\.\d\d +\d+\.\d\d$", printed, re.MULTILINE)
+    assert re.search(r"^mine( +\d+\.\d\d){4}$", printed, re.MULTILINE)
     metrics = run.metrics
     half_done(run)
     fitexp("resume", str(run.path), path=installed)

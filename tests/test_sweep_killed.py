@@ -149,7 +149,7 @@ def test_a_failed_job_is_one_row_and_is_tried_again_alone(
 ) -> None:
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "mine" / "model" / "fragile.yaml").write_text(
-        "_target_: tests.test_sweep.Fragile\nhidden: 4\ndropout: 0.0\n"
+        "_target_: tests.test_sweep_killed.Fragile\nhidden: 4\ndropout: 0.0\n"
     )
     monkeypatch.chdir(tmp_path)
     words = ["train", "-m", "--config-dir", "mine", "model=fragile", "model.hidden=4,5,6", *SMALL]
