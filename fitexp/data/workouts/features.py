@@ -15,6 +15,8 @@ from fitexp.data.spec import Spec
 from fitexp.data.workouts.series import MAX_GRADE, MAX_VERTICAL_M_S
 
 RATES = ("derived_speed", "speed", "vertical_speed", "grade")
+SPEEDS = ("derived_speed", "speed")
+MOVING_KM_H = 0.1
 CUMULATIVE = ("distance", "time_elapsed", "total_time")
 RISE_STEPS = 3  # steps that a rise is measured over, as in series.py: 30 s on a grid of 10 s
 BLOCK = 256  # workouts whose features are in memory at once
@@ -86,11 +88,15 @@ def rows_of(arrays: Arrays, workouts: Int) -> tuple[Int, Int, Int]:
 def rates(spec: Spec, arrays: Arrays, rows: Int, number: Int) -> list[Float]:
     """The inputs that say how hard it is now, 0 at rest; `number` (n,) of each step in its workout.
 
-    Those of RATES among the inputs. From altitude, where no input says it: on a time grid vertical
-    speed in m/s, on a distance grid the grade, over the last 3 steps of the piece, clipped as
-    series.py clips them.
+    Those of RATES among the inputs, and for each speed whether it moves (1 or 0): a speed that was
+    not recorded is 0 too, and the average of moving tells. From altitude, where no input says it:
+    on a time grid vertical speed in m/s, on a distance grid the grade, over the last 3 steps of
+    the piece, clipped as series.py clips them.
     """
-    found = [_input(spec, arrays, rows, name) for name in RATES if name in spec.inputs]
+    names = [name for name in RATES if name in spec.inputs]
+    found = [_input(spec, arrays, rows, name) for name in names]
+    speeds = [rate for name, rate in zip(names, found, strict=True) if name in SPEEDS]
+    found += [(speed > MOVING_KM_H).astype(np.float64) for speed in speeds]
     timed = spec.step_unit == "s"
     if "altitude" in spec.inputs and ("vertical_speed" if timed else "grade") not in spec.inputs:
         altitude = _input(spec, arrays, rows, "altitude")

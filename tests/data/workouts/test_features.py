@@ -16,11 +16,11 @@ SCALES = (2.0, 18.0)
 
 
 def with_gap() -> WorkoutTable:
-    """Workouts that stop for 200 s after their fifth minute."""
+    """Workouts that stand in their third minute and are not recorded for 200 s after their fifth."""
     made = table(athletes=2)
-    samples = made.samples.assign(
-        time_s=made.samples["time_s"] + 200.0 * (made.samples["time_s"] > 300)
-    )
+    time, covered = made.samples["time_s"], made.samples["distance_km"]
+    stood = covered.mask((time > 120) & (time < 180)).groupby(made.samples["session"]).ffill()
+    samples = made.samples.assign(time_s=time + 200.0 * (time > 300), distance_km=stood)
     return dataclasses.replace(made, samples=samples)
 
 
@@ -48,7 +48,7 @@ def literal(made: Prepared, workout: int) -> np.ndarray:
         for k, name in enumerate(spec.inputs)
     }
     timed, elapsed = spec.step_unit == "s", arrays["elapsed_s"].astype(float)
-    rows, means = [], np.zeros((3 if timed else 2, len(SCALES)))
+    rows, means = [], np.zeros((4 if timed else 2, len(SCALES)))
     piece_begin = begin
     for row in range(begin, end):
         if row > begin and arrays["piece_end"][row] != arrays["piece_end"][row - 1]:
@@ -57,7 +57,8 @@ def literal(made: Prepared, workout: int) -> np.ndarray:
             back = max(row - 3, piece_begin)
             rise = inputs["altitude"][row] - inputs["altitude"][back]
             climb = rise / (10.0 * (row - back)) if row > back else 0.0
-            now = [inputs["derived_speed"][row], min(max(climb, -1.5), 1.5)]
+            speed = inputs["derived_speed"][row]
+            now = [speed, float(speed > 0.1), min(max(climb, -1.5), 1.5)]
         else:
             now = [inputs["grade"][row]]
         steps = 1.0
@@ -77,6 +78,10 @@ def test_features_equal_the_literal_loop(made: Prepared) -> None:
     found = everything(made)
     expected = [literal(made, w) for w in range(len(made.arrays["part"]))]
     np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-9)
+
+
+def test_the_made_workouts_stand_and_move() -> None:
+    assert set(everything(TIME)[:, 1]) == {0.0, 1.0}
 
 
 def test_a_gap_counts_as_rest() -> None:
