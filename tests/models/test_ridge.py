@@ -1,4 +1,5 @@
 import dataclasses
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,15 @@ PREPARED = {
     "whole": arrays_of(protocol(steps=30, max_steps=60), table()),
     "short": arrays_of(protocol(regime="short", max_steps=60, horizons=[1, 6]), table()),
 }
+BOTH = [
+    "ridge",
+    pytest.param(
+        "boosting",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("xgboost") is None, reason="needs the extra `baselines`"
+        ),
+    ),
+]
 EQUAL = {"slope": 1e-9, "sport": 7.0, "sport_slope": 7.0, "person": 7.0, "person_slope": 7.0}
 
 
@@ -126,7 +136,7 @@ def test_person_weight_1_counts_people_0_steps() -> None:
         np.testing.assert_allclose(model.at(arrays, rows[:3], None), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["ridge", "boosting"])
+@pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("regime", list(PREPARED))
 def test_targets_of_the_test_do_not_matter(regime: str, name: str) -> None:
     prepared = PREPARED[regime]
@@ -139,7 +149,26 @@ def test_targets_of_the_test_do_not_matter(regime: str, name: str) -> None:
         np.testing.assert_array_equal(first[key], second[key], err_msg=key)
 
 
-@pytest.mark.parametrize("name", ["ridge", "boosting"])
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("regime", list(PREPARED))
+def test_later_inputs_and_targets_do_not_reach_back(regime: str, name: str) -> None:
+    """Up to step 30, everything behind which becomes another; a horizon of one step."""
+    prepared = PREPARED[regime]
+    arrays, model = prepared.arrays, made(prepared, name)
+    step = np.arange(len(arrays["y"])) - arrays["offset"][workout_of(arrays)]
+    later = step > 30
+    x = np.where(later[:, None], arrays["x"][::-1], arrays["x"])
+    y = np.where(later, arrays["y"] + 50, arrays["y"]).astype(np.float32)
+    rows = np.flatnonzero((step >= 20) & (step <= 31))
+    origins = None if regime == "whole" else rows - 1
+    before = model.at(arrays, rows, origins)
+    after = model.at({**arrays, "x": x, "y": y}, rows, origins)
+    known = step[rows] <= 30
+    np.testing.assert_array_equal(after[known], before[known])
+    assert (after[~known] != before[~known]).any()
+
+
+@pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("regime", list(PREPARED))
 def test_it_predicts_again_from_what_it_learned(regime: str, name: str) -> None:
     """Plain arrays, as a run folder keeps them; every step a window asks for, in any order."""

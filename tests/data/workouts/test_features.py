@@ -16,7 +16,7 @@ SCALES = (2.0, 18.0)
 
 
 def with_gap() -> WorkoutTable:
-    """Workouts that stand in their third minute and are not recorded for 200 s after their fifth."""
+    """Workouts that stand in their third minute and stop for 200 s after their fifth."""
     made = table(athletes=2)
     time, covered = made.samples["time_s"], made.samples["distance_km"]
     stood = covered.mask((time > 120) & (time < 180)).groupby(made.samples["session"]).ffill()
