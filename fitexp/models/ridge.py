@@ -29,7 +29,8 @@ class Ridge(Fitted):
     person_weight: e; a step of a person with n training steps weighs n^-e (their mean is 1). 0:
     steps count alike, 1: people do; between them for people not seen in training.
     Short regime: one fit a horizon, of the change since the last known target; features then are
-    also the past (`memory` values) and the plan's change. scales: of the averages, in steps.
+    also the past (`memory` values) and the plan's change. An unknown feature counts as its mean
+    (z = 0). scales: of the averages, in steps.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class Ridge(Fitted):
             for places, x in self._blocks(arrays, rows[chosen], origin):
                 place = chosen[places]
                 terms = own["b"] + own["s"][sport[place]] + own["p"][user[place]]
-                z = np.column_stack([np.ones(len(x)), (x - own["centre"]) / own["sd"]])
+                z = np.nan_to_num((x - own["centre"]) / own["sd"])
+                z = np.column_stack([np.ones(len(x)), z])
                 out[place] = (z * terms).sum(axis=1)
         if origins is not None:
             out += np.asarray(arrays["y"])[origins]
@@ -79,9 +81,11 @@ class Ridge(Fitted):
             y -= np.asarray(arrays["y"])[origins]
         user, sport = people_and_sports(self.spec, arrays, rows)
         users, sports = (len(self.spec.attributes[name]) for name in ("user", "sport"))
+        mean = self._means(arrays, rows, origins)
         moments: Any = 0.0
         for places, x in self._blocks(arrays, rows, origins):
-            v = np.column_stack([np.ones(len(x)), x, y[places]])
+            known = np.where(np.isnan(x), mean, x)
+            v = np.column_stack([np.ones(len(x)), known, y[places]])
             if isinstance(moments, float):
                 moments = np.zeros((users, sports, v.shape[1], v.shape[1]))
             group = user[places] * sports + sport[places]
@@ -89,6 +93,14 @@ class Ridge(Fitted):
                 own = v[group == g]
                 moments[g // sports, g % sports] += own.T @ own
         return moments, self._weights(user)
+
+    def _means(self, arrays: Arrays, rows: Int, origins: Int | None) -> Float:
+        """(C,) means of the features where they are known; 0 of what nobody knows."""
+        total: Any = 0.0
+        count: Any = 0
+        for _, x in self._blocks(arrays, rows, origins):
+            total, count = total + np.nansum(x, axis=0), count + np.isfinite(x).sum(axis=0)
+        return np.asarray(total / np.maximum(count, 1))
 
     def _weights(self, user: Int) -> Float:
         """(U,) what a step of each person weighs; `user` (n,) is who the training steps are of."""

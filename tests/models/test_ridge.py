@@ -199,6 +199,22 @@ def test_it_knows_more_than_the_means() -> None:
     assert np.abs(errors).mean() < 2
 
 
+def test_an_unknown_speed_counts_as_the_mean() -> None:
+    """Of workouts without any: the answer of the same model with its speed terms out."""
+    prepared = PREPARED["whole"]
+    scale = prepared.spec.scaling["derived_speed"]
+    x = prepared.arrays["x"].copy()
+    x[:, 0] = -scale.mean / scale.sd * scale.factor
+    model = made(prepared)
+    rows = training_rows(prepared.arrays)
+    rows = rows[rows - prepared.arrays["offset"][workout_of(prepared.arrays)[rows]] >= 18]
+    found = model.at({**prepared.arrays, "x": x}, rows, None)
+    speed = [1, 4, 5, 6, 7]  # behind the 1: speed, climb, step, averages of speed, ...
+    for terms in "bsp":
+        model.fitted[f"whole/{terms}"][..., speed] = 0
+    np.testing.assert_allclose(found, model.at(prepared.arrays, rows, None))
+
+
 def test_an_unknown_person_gets_the_population() -> None:
     arrays = dict(PREPARED["whole"].arrays)
     model = made(PREPARED["whole"])

@@ -14,9 +14,10 @@ from fitexp.data.sequences import Bool, Float, Int
 from fitexp.data.spec import Spec
 from fitexp.data.workouts.series import MAX_GRADE, MAX_VERTICAL_M_S
 
-RATES = ("derived_speed", "speed", "vertical_speed", "grade")
 SPEEDS = ("derived_speed", "speed")
-MOVING_KM_H = 0.1
+RATES = (*SPEEDS, "vertical_speed", "grade")
+STANDING_KM_H = 0.1  # up to this
+UNMOVED_STEPS = 18
 CUMULATIVE = ("distance", "time_elapsed", "total_time")
 RISE_STEPS = 3  # steps that a rise is measured over, as in series.py: 30 s on a grid of 10 s
 BLOCK = 256  # workouts whose features are in memory at once
@@ -63,17 +64,17 @@ def of_steps(
     rate and for a constant 1, its exponential average over each of `scales` (in steps). The
     average of the constant, 1 - e^(-t/scale), is how far the others have come from rest. The
     number of the step tells neither target: it is time on a time grid, distance on a distance grid.
+    A speed and its averages are unknown (NaN) where `never_moved` says so.
     """
     rows, number, starts = rows_of(arrays, workouts)
-    present = rates(spec, arrays, rows, number)
+    present = np.column_stack([*rates(spec, arrays, rows, number), np.ones(len(rows))])
+    averaged = averages(present, starts, _steps_since(spec, arrays, rows, number), scales)
+    for r in range(sum(name in SPEEDS for name in spec.inputs)):  # the first rates
+        unknown = never_moved(present[:, r], number)
+        present[unknown, r] = averaged[unknown, r] = np.nan
     others = [_input(spec, arrays, rows, name) for name in CUMULATIVE if name in spec.inputs]
-    averaged = averages(
-        np.column_stack([*present, np.ones(len(rows))]),
-        starts,
-        _steps_since(spec, arrays, rows, number),
-        scales,
-    )
-    return rows, np.column_stack([*present, *others, number, averaged])
+    flat = averaged.reshape(len(rows), -1)
+    return rows, np.column_stack([present[:, :-1], *others, number, flat])
 
 
 def rows_of(arrays: Arrays, workouts: Int) -> tuple[Int, Int, Int]:
@@ -88,15 +89,11 @@ def rows_of(arrays: Arrays, workouts: Int) -> tuple[Int, Int, Int]:
 def rates(spec: Spec, arrays: Arrays, rows: Int, number: Int) -> list[Float]:
     """The inputs that say how hard it is now, 0 at rest; `number` (n,) of each step in its workout.
 
-    Those of RATES among the inputs, and for each speed whether it moves (1 or 0): a speed that was
-    not recorded is 0 too, and the average of moving tells. From altitude, where no input says it:
+    Those of RATES among the inputs. From altitude, where no input says it:
     on a time grid vertical speed in m/s, on a distance grid the grade, over the last 3 steps of
     the piece, clipped as series.py clips them.
     """
-    names = [name for name in RATES if name in spec.inputs]
-    found = [_input(spec, arrays, rows, name) for name in names]
-    speeds = [rate for name, rate in zip(names, found, strict=True) if name in SPEEDS]
-    found += [(speed > MOVING_KM_H).astype(np.float64) for speed in speeds]
+    found = [_input(spec, arrays, rows, name) for name in RATES if name in spec.inputs]
     timed = spec.step_unit == "s"
     if "altitude" in spec.inputs and ("vertical_speed" if timed else "grade") not in spec.inputs:
         altitude = _input(spec, arrays, rows, "altitude")
@@ -109,8 +106,19 @@ def rates(spec: Spec, arrays: Arrays, rows: Int, number: Int) -> list[Float]:
     return found
 
 
+def never_moved(speed: Float, number: Int) -> Bool:
+    """(n,) steps of workouts that stood from their start, for UNMOVED_STEPS and up to now.
+
+    Missing speeds are 0 in `x`; whoever does not move that long was not measured.
+    """
+    moved = np.cumsum(speed > STANDING_KM_H)
+    begin = np.arange(len(number)) - number
+    before = np.where(begin > 0, moved[begin - 1], 0)
+    return np.asarray((moved == before) & (number >= UNMOVED_STEPS))
+
+
 def averages(x: Float, starts: Int, since: Float, scales: Sequence[float]) -> Float:
-    """Exponential averages of x (n, C), from rest (0) at the start of every workout: (n, C K).
+    """Exponential averages of x (n, C), from rest (0) at the start of every workout: (n, C, K).
 
     m_t = a^(g_t) m_(t-1) + (1 - a) x_t with a = e^(-1/scale). since: g (n,), steps since the one
     before, more than 1 behind a gap, which counts as rest. starts (W+1,): workouts in x.
@@ -127,7 +135,7 @@ def averages(x: Float, starts: Int, since: Float, scales: Sequence[float]) -> Fl
         mean[:n] *= keep ** since[row, None, None]
         mean[:n] += (1 - keep) * x[row, :, None]
         out[row] = mean[:n]
-    return out.reshape(len(x), -1)
+    return out
 
 
 def past(arrays: Arrays, origins: Int, memory: int) -> Float:

@@ -48,7 +48,7 @@ def literal(made: Prepared, workout: int) -> np.ndarray:
         for k, name in enumerate(spec.inputs)
     }
     timed, elapsed = spec.step_unit == "s", arrays["elapsed_s"].astype(float)
-    rows, means = [], np.zeros((4 if timed else 2, len(SCALES)))
+    rows, means = [], np.zeros((3 if timed else 2, len(SCALES)))
     piece_begin = begin
     for row in range(begin, end):
         if row > begin and arrays["piece_end"][row] != arrays["piece_end"][row - 1]:
@@ -57,8 +57,7 @@ def literal(made: Prepared, workout: int) -> np.ndarray:
             back = max(row - 3, piece_begin)
             rise = inputs["altitude"][row] - inputs["altitude"][back]
             climb = rise / (10.0 * (row - back)) if row > back else 0.0
-            speed = inputs["derived_speed"][row]
-            now = [speed, float(speed > 0.1), min(max(climb, -1.5), 1.5)]
+            now = [inputs["derived_speed"][row], min(max(climb, -1.5), 1.5)]
         else:
             now = [inputs["grade"][row]]
         steps = 1.0
@@ -80,8 +79,22 @@ def test_features_equal_the_literal_loop(made: Prepared) -> None:
     np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-9)
 
 
-def test_the_made_workouts_stand_and_move() -> None:
-    assert set(everything(TIME)[:, 1]) == {0.0, 1.0}
+def test_a_speed_that_never_was_recorded_is_unknown() -> None:
+    """Workouts that stand from their first step: from the 19th on, until they move."""
+    spec, step = (
+        TIME.spec,
+        np.arange(len(TIME.arrays["y"])) - TIME.arrays["offset"][workout_of(TIME.arrays)],
+    )
+    scale = spec.scaling["derived_speed"]
+    x = TIME.arrays["x"].copy()
+    x[step < 30, 0] = -scale.mean / scale.sd * scale.factor
+    found = everything(TIME, {**TIME.arrays, "x": x})
+    unknown = (step >= 18) & (step < 30)
+    own = [0, 3, 4]  # the speed and its averages
+    assert np.isnan(found[unknown][:, own]).all()
+    assert np.isfinite(found[~unknown]).all()
+    assert np.isfinite(np.delete(found, own, axis=1)).all()
+    assert np.isfinite(everything(TIME)).all()  # who stands later was measured
 
 
 def test_a_gap_counts_as_rest() -> None:
@@ -101,7 +114,7 @@ def test_a_workout_is_averaged_as_if_it_were_alone(
 ) -> None:
     x = np.concatenate(workouts)[:, None]
     starts = np.cumsum([0, *map(len, workouts)])
-    found = averages(x, starts, np.ones(len(x)), [scale])[:, 0]
+    found = averages(x, starts, np.ones(len(x)), [scale])[:, 0, 0]
     a = np.exp(-1 / scale)
     for begin, values in zip(starts, workouts, strict=False):
         for t in range(len(values)):
