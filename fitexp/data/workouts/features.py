@@ -89,9 +89,9 @@ def rows_of(arrays: Arrays, workouts: Int) -> tuple[Int, Int, Int]:
 def rates(spec: Spec, arrays: Arrays, rows: Int, number: Int) -> list[Float]:
     """The inputs that say how hard it is now, 0 at rest; `number` (n,) of each step in its workout.
 
-    Those of RATES among the inputs. From altitude, where no input says it:
-    on a time grid vertical speed in m/s, on a distance grid the grade, over the last 3 steps of
-    the piece, clipped as series.py clips them.
+    Those of RATES among the inputs. From altitude, where no input says it: on a time grid vertical
+    speed in m/s, on a distance grid the grade, over the last 3 steps of the piece, clipped as
+    series.py clips them.
     """
     found = [_input(spec, arrays, rows, name) for name in RATES if name in spec.inputs]
     timed = spec.step_unit == "s"
