@@ -46,7 +46,7 @@ from fitexp.checkpoints import (
     load_checkpoint,
     training_state,
 )
-from fitexp.data.prepare import Prepared, cached_arrays, code_version, digest
+from fitexp.data.prepare import Prepared, cached_arrays, code_version, digest, fingerprint
 from fitexp.data.spec import Spec
 from fitexp.errors import InputError
 from fitexp.models.fitted import Fitted
@@ -379,7 +379,8 @@ def _fitted_arrays(model: Fitted, node: Config, prepared: Prepared) -> dict[str,
 
     if not model.slow_to_fit:
         return make()
-    return cached_arrays(digest(node, prepared.report["data_hash"], code_version()), make)
+    code = [fingerprint(inspect.getsourcefile(c)) for c in type(model).__mro__[:-1]]
+    return cached_arrays(digest(node, prepared.report["data_hash"], code_version(), code), make)
 
 
 # Parts

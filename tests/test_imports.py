@@ -25,8 +25,15 @@ ROOMS: dict[str, set[str]] = {
     "data.prepare": {"data.spec"},
     "data.batches": set(),
     "data": {"data.spec", "data.scaling", "data.prepare", "data.batches", "targets"},
+    "data.workouts.features": {"data", "data.prepare", "data.spec"},
     "data.workouts.layout": {"data", "data.prepare"},
-    "models": {"data.spec", "data.prepare", "data.workouts.layout", "models.fitted"},
+    "models": {
+        "data.spec",
+        "data.prepare",
+        "data.workouts.features",
+        "data.workouts.layout",
+        "models.fitted",
+    },
     "models.fitted": {"data.spec", "data.prepare", "data.workouts.layout"},
     "tasks": {"data.spec", "data.scaling", "data.batches", "losses", "metrics"},
     "report": {

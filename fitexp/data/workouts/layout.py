@@ -57,3 +57,15 @@ def ahead_rows(
 def _bounds(arrays: Arrays, workout: NDArray[Any]) -> tuple[Int, Int]:
     offset = np.asarray(arrays["offset"])
     return offset[workout], offset[workout + 1]
+
+
+def training_pairs(arrays: Arrays, steps: int, ahead: int) -> tuple[Int, Int]:
+    """Measured training steps (n,) and the last known step `ahead` before each, one step apart.
+
+    As windows of `steps` have them (`ahead_rows`): `steps` known targets in one piece.
+    """
+    rows = training_rows(arrays)
+    step, number, origins = step_of(arrays), step_of(arrays)[rows], rows - ahead
+    rows, origins = (v[number - ahead >= steps - 1] for v in (rows, origins))
+    within = np.asarray(arrays["piece_end"])[origins - steps + 1] > step[rows]
+    return rows[within], origins[within]
