@@ -746,9 +746,9 @@ def _reproduce_command(words: list[str]) -> int:
     from fitexp.report.paper_table import paper_table
 
     flags, values = ("--list", "--quick", "--fresh"), ("--seeds", "--format", "--config-dir")
-    words, given, found = _options(words, flags, values)
-    form = _format(found["--format"])
-    options = [f"--config-dir={folder}" for folder in found["--config-dir"][-1:]]
+    words, given, typed = _options(words, flags, values)
+    form = _format(typed["--format"])
+    options = [f"--config-dir={folder}" for folder in typed["--config-dir"][-1:]]
     names = compose.tables(options)
     if "--list" in given:
         tables = [paper_table(name, compose.table(name, options)) for name in names]
@@ -762,16 +762,13 @@ def _reproduce_command(words: list[str]) -> int:
     table = paper_table(name, compose.table(name, options))
     quick = "--quick" in given
     seeds = 1 if quick else table.seeds
-    for text in found["--seeds"][-1:]:
+    for text in typed["--seeds"][-1:]:
         if quick or not (text.isascii() and text.isdigit() and int(text) > 0):
             raise InputError(f"--seeds {text}: a whole number above 0, and not with --quick")
         seeds = int(text)
     overrides = [*table.overrides, *overrides]
     choices = compose.data_choices(table.experiments, overrides, options)
-    line = ["-m", f"experiment={','.join(table.experiments)}"]
-    line += [f"seed={','.join(map(str, range(seeds)))}"]
-    if table.folds > 1:
-        line += [f"data.fold={','.join(map(str, range(table.folds)))}"]
+    line = ["-m", *table.multirun(seeds)]
     line += [*(table.quick_overrides(choices) if quick else ()), *overrides, *options]
     with _new_sweep() as sweep:
         try:
@@ -781,14 +778,20 @@ def _reproduce_command(words: list[str]) -> int:
         jobs = sweep.jobs
     from fitexp.report.document import FORMATS
     from fitexp.report.reproduce import document
+    from fitexp.report.reproduce_curves import draw_curves
     from fitexp.run import Run
 
     trained: dict[str, list[Run]] = {}
-    for job in jobs:  # the last key, the seed or fold, varies fastest
-        experiment = table.experiments[(job.number - 1) // (seeds * table.folds)]
-        trained.setdefault(experiment, []).extend([Run(job.path)] if job.path else [])
+    for job in jobs:
+        own = trained.setdefault(table.key_of(job.number, seeds), [])
+        own.extend([Run(job.path)] if job.path else [])
     failed = [f"{job.label}: {job.error}" for job in jobs if job.error]
-    print(FORMATS[form](document(table, trained, quick=quick, notes=failed)))
+    found = document(table, trained, quick=quick, notes=failed)
+    print(FORMATS[form](found))
+    if table.sweep is not None:
+        picture = Path(OUTPUTS) / "tables" / f"{name}{'_quick' * quick}.png"
+        draw_curves(table, found.records, picture)
+        _note(f"curves: {picture}")
     return code
 
 

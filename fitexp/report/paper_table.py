@@ -6,7 +6,7 @@ One YAML of the config group `table` describes it; `fitexp reproduce` trains its
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fitexp.errors import InputError
@@ -15,21 +15,43 @@ from fitexp.targets import closest, did_you_mean
 
 @dataclass(frozen=True, kw_only=True)
 class PaperRow:
-    """A row of a table: an experiment file, and the paper's figures by metric with their source."""
+    """A row of a table: an experiment file, and the paper's figures by metric with their source.
+
+    value: of the table's sweep, None without one.
+    """
 
     label: str
     experiment: str
     paper: Mapping[str, float]
     source: str | None
+    value: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What its runs are found by."""
+        return self.experiment if self.value is None else f"{self.experiment} {self.value}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Rows that are measured alike, by the same metrics; their baselines stand beneath."""
+    """Rows that are measured alike, by the same metrics; their baselines stand beneath.
+
+    baselines: names of those that are shown, () all.
+    """
 
     name: str
     metrics: tuple[str, ...]
     rows: tuple[PaperRow, ...]
+    baselines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSweep:
+    """Each experiment is run with each value of one key; `shown` are the values' names."""
+
+    key: str
+    values: tuple[str, ...]
+    shown: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +60,7 @@ class PaperTable:
 
     seeds, folds: a row has seeds x folds runs, pooled over data.fold; overrides: of every row;
     quick: of every row by --quick, "always" or by the choice of data that all rows have; note:
-    printed beneath.
+    printed beneath. sweep: every row once for each value of a key; drawn as curves.
     """
 
     name: str
@@ -49,10 +71,30 @@ class PaperTable:
     overrides: tuple[str, ...]
     quick: Mapping[str, Sequence[str]]
     sections: tuple[Section, ...]
+    sweep: TableSweep | None
 
     @property
     def experiments(self) -> list[str]:
         return list(dict.fromkeys(row.experiment for s in self.sections for row in s.rows))
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the rows in the order of a multirun over experiments, then values."""
+        if self.sweep is None:
+            return self.experiments
+        return [f"{name} {value}" for name in self.experiments for value in self.sweep.values]
+
+    def multirun(self, seeds: int) -> list[str]:
+        """Overrides of the multirun that trains all rows: len(keys) * seeds * folds jobs."""
+        words = [f"experiment={','.join(self.experiments)}"]
+        if self.sweep:
+            words.append(f"{self.sweep.key}={','.join(self.sweep.values)}")
+        words.append(f"seed={','.join(map(str, range(seeds)))}")
+        return words + ([f"data.fold={','.join(map(str, range(self.folds)))}"] * (self.folds > 1))
+
+    def key_of(self, number: int, seeds: int) -> str:
+        """Which row job `number` of `multirun` (from 1) belongs to: the last key varies fastest."""
+        return self.keys[(number - 1) // (seeds * self.folds)]
 
     def listed(self) -> list[str]:
         """A line of `fitexp reproduce --list`."""
@@ -72,12 +114,13 @@ def paper_table(name: str, values: Any) -> PaperTable:
         values,
         where,
         ("title", "sections"),
-        ("note", "source", "seeds", "folds", "overrides", "quick"),
+        ("note", "source", "seeds", "folds", "overrides", "quick", "sweep"),
     )
     source = top.get("source")
+    sweep = _sweep(top["sweep"], f"{where}: sweep") if top.get("sweep") else None
     sections = []
     for place, section in _items(top["sections"], f"{where}: sections"):
-        known = _keys(section, place, ("name", "metrics", "rows"))
+        known = _keys(section, place, ("name", "metrics", "rows"), ("baselines",))
         metrics = tuple(metric for _, metric in _items(known["metrics"], f"{place}.metrics"))
         rows = []
         for at, row in _items(known["rows"], f"{place}.rows"):
@@ -97,7 +140,16 @@ def paper_table(name: str, values: Any) -> PaperTable:
             )
             if paper and not rows[-1].source:
                 raise InputError(f"{at}: figures of a paper need their source")
-        sections.append(Section(name=str(known["name"]), metrics=metrics, rows=tuple(rows)))
+        if sweep is not None:
+            rows = [one for row in rows for one in _swept(row, sweep)]
+        sections.append(
+            Section(
+                name=str(known["name"]),
+                metrics=metrics,
+                rows=tuple(rows),
+                baselines=tuple(known.get("baselines") or ()),
+            )
+        )
     return PaperTable(
         name=name,
         title=str(top["title"]),
@@ -107,7 +159,22 @@ def paper_table(name: str, values: Any) -> PaperTable:
         overrides=tuple(top.get("overrides") or ()),
         quick=dict(top.get("quick") or {}),
         sections=tuple(sections),
+        sweep=sweep,
     )
+
+
+def _sweep(values: Any, where: str) -> TableSweep:
+    known = _keys(values, where, ("key", "values"), ("shown",))
+    found = tuple(str(value) for _, value in _items(known["values"], f"{where}.values"))
+    shown = tuple(str(name) for name in known.get("shown") or found)
+    if len(shown) != len(found):
+        raise InputError(f"{where}.shown: {len(shown)} names for {len(found)} values")
+    return TableSweep(key=str(known["key"]), values=found, shown=shown)
+
+
+def _swept(row: PaperRow, sweep: TableSweep) -> list[PaperRow]:
+    pairs = zip(sweep.values, sweep.shown, strict=True)
+    return [replace(row, label=f"{row.label}: {name}", value=value) for value, name in pairs]
 
 
 def _keys(

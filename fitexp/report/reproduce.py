@@ -43,8 +43,8 @@ def document(
 ) -> Document:
     """Paper beside measured, section by section, baselines beneath the models of a section.
 
-    runs: of each experiment, one a seed; those that did not finish are left out. notes: to print
-    beneath. Raises InputError where no run finished.
+    runs: by key of a row, one a seed and fold; those that did not finish are left out. notes: to
+    print beneath. Raises InputError where no run finished.
     """
     comparison, names, left_out = _compared(table, runs)
     notes = [*notes, *(f"left out: {text}" for text in left_out)]
@@ -69,18 +69,18 @@ def document(
 def _compared(
     table: PaperTable, runs: Mapping[str, Sequence[Run]]
 ) -> tuple[Comparison, dict[str, str], list[str]]:
-    """-> the comparison, experiment -> its group in it, and what was left out.
+    """-> the comparison, key of a row -> its group in it, and what was left out.
 
-    Experiments that overrides have made equal have the same runs: one group.
+    Rows that overrides have made equal have the same runs: one group.
     """
     groups: dict[str, str] = {}
     names: dict[str, str] = {}
     finished: list[Run] = []
-    for experiment, own in runs.items():
+    for key, own in runs.items():
         for run in own:
             if run.status == FINISHED and str(run.path) not in groups:
                 finished.append(run)
-            names.setdefault(experiment, groups.setdefault(str(run.path), experiment))
+            names.setdefault(key, groups.setdefault(str(run.path), key))
     known = {metric for run in finished for metric in run.metrics}
     wanted = dict.fromkeys(m for section in table.sections for m in section.metrics)
     metrics = [metric for metric in wanted if metric in known]
@@ -93,17 +93,22 @@ def _compared(
 def _lines(section: Section, comparison: Comparison, names: Mapping[str, str]) -> Iterator[Line]:
     protocols: set[int] = set()
     for paper in section.rows:
-        name = names.get(paper.experiment)
+        name = names.get(paper.key)
         found = [row for row in comparison.rows if row.kind == "group" and row.name == name]
         for row in found:
-            protocols |= set(row.protocols)
+            if paper.value == section.rows[0].value:  # of a sweep: baselines of its first value
+                protocols |= set(row.protocols)
             yield Line(section=section, label=paper.label, paper=paper, row=row)
         if not found:
             yield Line(section=section, label=paper.label, paper=paper, row=None)
     for row in comparison.rows:
         measured = any(metric in row.cells for metric in section.metrics)
-        if row.kind != "group" and measured and protocols & set(row.protocols):
-            yield Line(section=section, label=row.name, paper=None, row=row)
+        if row.kind == "group" or not measured or not protocols & set(row.protocols):
+            continue
+        if row.name in (section.baselines or (row.name,)):
+            first = section.rows[0]
+            label = row.name if first.value is None else f"{row.name}: {first.value}"
+            yield Line(section=section, label=label, paper=None, row=row)
 
 
 def _sources(section: Section) -> list[str]:
@@ -127,7 +132,7 @@ def _sheets(
             for begin in range(0, len(section.metrics), beside):
                 part = section.metrics[begin : begin + beside]
                 found.append(Sheet(f"{title}\n{FIGURES}", _figures(rows, part)))
-                found += _differences(title, rows, part)
+                found += [] if table.sweep else _differences(title, rows, part)
             if max(sheet.width(gap) for sheet in found) <= WIDTH:
                 break
         sheets += found
@@ -184,4 +189,5 @@ def _record(
         "protocol": protocol_of(comparison, line.row) if line.row else {},
         "kind": "model" if line.paper else line.row.kind if line.row else None,
         "experiment": line.paper.experiment if line.paper else None,
+        "value": line.paper.value if line.paper else None,
     }

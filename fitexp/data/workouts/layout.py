@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fitexp.data.prepare import Arrays
 from fitexp.data.sequences import Int
-from fitexp.data.splits import TRAIN
+from fitexp.data.splits import TRAIN as TRAIN
 
 
 def workout_of(arrays: Arrays) -> Int:
