@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from fitexp.errors import InputError
 from fitexp.report.document import FORMATS
 from fitexp.report.paper_table import PaperTable, paper_table
 from fitexp.report.reproduce import document
+from fitexp.report.reproduce_curves import draw_curves
 from fitexp.run import Run
 from tests.report.test_compare import WORDS, made
 
@@ -230,7 +232,7 @@ def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("", "needs a table (fitrec_attn"),
+        ("", "needs a table (fitrec, fitrec_attn"),
         ("fitrec_atn", "no table 'fitrec_atn'; did you mean fitrec_attn?"),
         ("fitrec_attn model.score=linear,tanh", "names one value"),
         ("fitrec_attn seed=3", "seeds by --seeds"),
@@ -254,3 +256,69 @@ def test_mistakes(words: str, said: str, folder: Path, capsys: pytest.CaptureFix
 def test_a_table_is_no_part_of_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "table=fitrec_attn"]) == 2
     assert "fitexp reproduce TABLE" in capsys.readouterr().err
+
+
+# A sweep
+
+
+SWEPT = {
+    **VALUES,
+    "sweep": {"key": "data.own", "values": [0, 5, 1000], "shown": ["none", "5", "all"]},
+    "folds": 2,
+    "sections": [
+        {
+            "name": "whole",
+            "metrics": ["test/mae_bpm"],
+            "baselines": ["user_mean"],
+            "rows": [{"row": "small", "experiment": "a"}, {"row": "large", "experiment": "b"}],
+        }
+    ],
+}
+
+
+def test_jobs_of_a_multirun_are_those_of_the_rows() -> None:
+    """By the order of Hydra's own sweeper: the product, the last key fastest."""
+    swept = paper_table("made", SWEPT)
+    words = swept.multirun(3)
+    parts = [word.partition("=")[2].split(",") for word in words]
+    jobs = list(itertools.product(*parts))
+    assert [word.partition("=")[0] for word in words] == [
+        "experiment",
+        "data.own",
+        "seed",
+        "data.fold",
+    ]
+    for number, (experiment, value, _, _) in enumerate(jobs, 1):
+        assert swept.key_of(number, 3) == f"{experiment} {value}"
+    assert len(jobs) == len(swept.keys) * 3 * 2
+    plain = table()
+    assert [plain.key_of(n, 2) for n in range(1, 7)] == ["a", "a", "b", "b", "c", "c"]
+    assert plain.multirun(2) == ["experiment=a,b,c", "seed=0,1"]
+
+
+def test_each_value_of_a_sweep_is_a_row_and_a_point(tmp_path: Path) -> None:
+    swept = paper_table("made", SWEPT)
+    runs = {}
+    for better, key in enumerate(swept.keys):
+        own = key.partition(" ")[2]
+        words = {**WORDS, "split": f"{own} own workouts"}
+        runs[key] = [made(tmp_path / key, model=key[0], better=10 * better, words=words)]
+    found = document(swept, runs, quick=False)
+    labels = [record["row"] for record in found.records]
+    models = ["whole: small: none", "whole: small: 5", "whole: small: all"]
+    assert labels[:3] == models
+    assert labels[6:] == ["whole: user_mean: 0"]  # of the first value only
+    assert [record["value"] for record in found.records[:3]] == ["0", "5", "1000"]
+    for record, key in zip(found.records, swept.keys, strict=False):
+        assert record["measured"]["mean"] == pytest.approx(runs[key][0].metrics["test/mae_bpm"])
+    (sheet,) = found.sheets(2)
+    assert len(sheet.lines) == 8
+    picture = tmp_path / "curves.png"
+    draw_curves(swept, found.records, picture)
+    assert picture.stat().st_size > 5000
+
+
+def test_names_of_a_sweep_s_values_are_as_many_as_those() -> None:
+    wrong = {**SWEPT, "sweep": {"key": "x", "values": [1, 2], "shown": ["one"]}}
+    with pytest.raises(InputError, match=r"table/made: sweep\.shown: 1 names for 2 values"):
+        paper_table("made", wrong)
