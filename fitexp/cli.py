@@ -35,6 +35,7 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp resume RUN                            go on with an interrupted run, bit-identical on a CPU
   fitexp evaluate RUN [OVERRIDES]              test once more, also on other data (data.path=...)
   fitexp predict RUN FILE... [--user ID]       heart rate of recorded or planned workouts
+  fitexp recommend RUN --target 140            routes and sports for a heart rate of a user's
   fitexp rerun RUN [--fresh]                   train again from the folder alone; do figures agree?
   fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with status and test error
   fitexp diff RUN RUN                          config, code, data and figures that differ
@@ -88,6 +89,25 @@ files, with or without measured heart rate: a CSV and a picture each, and a summ
 
   CSV: t_s (s from the start), speed_mps, speed_km_h, distance_m or distance_km, altitude_m,
   heart_rate (bpm). --athlete is --user.
+""",
+    "recommend": """\
+fitexp recommend RUN --user ID --target TARGET [OPTIONS]: routes and sports that should bring a
+user's heart rate closest to a target: a table, recommendations.csv, a picture of the best three
+fitexp recommend RUN --evaluate: how often that finds the true plan of the run's test workouts;
+written to RUN/recommend.json and as test/recommend/... to RUN/metrics.json
+
+  --target 140               mean, bpm
+  --target 130-145x30min     minutes within bpm
+  --target FILE.csv          a profile: t_s (s from the start), heart_rate (bpm)
+  --user ID        an athlete of the run's data; without, the population is used
+  --routes FOLDER  of GPX, TCX and FIT files (also .gz), with or without times (default: the
+                   workouts of the run's data)
+  --sport NAME     may be repeated (default: the sports of the user's training workouts)
+  --top 10         rows of the table; recommendations.csv has all
+  -o DIR           where to (default: outputs/recommendations/NAME_OF_RUN)
+  --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
+
+  Speed: as recorded, else (no times, another sport) the user's habit in training by grade.
 """,
     "rerun": """\
 fitexp rerun RUN [--fresh] [--allow PREFIX]: train again from RUN's config.yaml alone, in a new
@@ -207,6 +227,7 @@ def _command(words: list[str]) -> int:
         "resume": _resume_command,
         "evaluate": _evaluate_command,
         "predict": functools.partial(_act, "predict"),
+        "recommend": functools.partial(_act, "recommend"),
         "rerun": _rerun_command,
         "ls": _ls_command,
         "diff": _diff_command,

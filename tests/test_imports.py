@@ -71,6 +71,28 @@ ROOMS: dict[str, set[str]] = {
         "targets",
         "worker",
     },
+    "recommend": {
+        "actions",
+        "data",
+        "data.prepare",
+        "data.spec",
+        "predict",
+        "report",
+        "retrieval",
+        "run",
+        "targets",
+        "worker",
+    },
+    "retrieval": {
+        "actions",
+        "data",
+        "data.prepare",
+        "metrics",
+        "predict",
+        "report",
+        "run",
+        "worker",
+    },
     "cli": {
         "actions",
         "compose",
@@ -84,7 +106,18 @@ ROOMS: dict[str, set[str]] = {
     },
 }
 # Modules that may import torch at all; everything else must work without it.
-WITH_TORCH = ("predict", "losses", "models", "tasks", "checkpoints", "events", "progress", "worker")
+WITH_TORCH = (
+    "predict",
+    "recommend",
+    "retrieval",
+    "losses",
+    "models",
+    "tasks",
+    "checkpoints",
+    "events",
+    "progress",
+    "worker",
+)
 TORCH_IN_DATA = ("module", "batches")  # last parts of names: the only torch under data/
 LIGHT = ("errors", "actions", "run", "runs", "sweep", "targets", "compose", "cli", "data.spec")
 HEAVY = {"torch", "pytorch_lightning", "lightning", "pandas", "hydra", "omegaconf", "matplotlib"}

@@ -221,4 +221,4 @@ def test_runs_that_cannot_predict_whole_workouts(run: Run) -> None:
         ({"target": "derived_speed"}, "heart_rate"),
     ):
         with pytest.raises(InputError, match=said):
-            predict._check(run, dataclasses.replace(spec, **change))
+            predict.check(run, dataclasses.replace(spec, **change))
