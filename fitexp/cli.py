@@ -23,6 +23,7 @@ from fitexp.sweep import JobRow, Sweep
 if TYPE_CHECKING:
     from fitexp.compose import Job
     from fitexp.data.prepare import Prepared
+    from fitexp.report.paper_table import PaperTable
     from fitexp.run import Run
 
 OUTPUTS = "outputs"  # run folders lie in it, under the folder where the command was typed
@@ -771,6 +772,7 @@ def _reproduce_command(words: list[str]) -> int:
     if name not in names:
         raise InputError(f"no table '{name}'{_near(name, names)} (there are {', '.join(names)})")
     table = paper_table(name, compose.table(name, options))
+    _check_after(table)
     quick = "--quick" in given
     seeds = 1 if quick else table.seeds
     for text in found["--seeds"][-1:]:
@@ -797,8 +799,37 @@ def _reproduce_command(words: list[str]) -> int:
         experiment = table.experiments[(job.number - 1) // seeds]
         trained.setdefault(experiment, []).extend([Run(job.path)] if job.path else [])
     failed = [f"{job.label}: {job.error}" for job in jobs if job.error]
+    failed += _after(table, [run for own in trained.values() for run in own])
+    code = code or int(bool(failed))
     print(FORMATS[form](document(table, trained, quick=quick, notes=failed)))
     return code
+
+
+def _check_after(table: PaperTable) -> None:
+    from fitexp.actions import ACTIONS
+
+    able = [
+        v for v, kinds in ACTIONS.items() if any("--evaluate" in a.flags for a in kinds.values())
+    ]
+    if table.after is not None and table.after not in able:
+        raise InputError(
+            f"table/{table.name}: after is one of {', '.join(able)}, not {table.after}"
+        )
+
+
+def _after(table: PaperTable, trained: Sequence[Run]) -> list[str]:
+    """Have the table's verb add what finished runs lack of its metrics. -> what went wrong."""
+    wanted = {metric for section in table.sections for metric in section.metrics}
+    failed = []
+    for run in {str(run.path): run for run in trained if run.status == "finished"}.values():
+        if table.after is None or wanted <= set(run.metrics):
+            continue
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                _act(table.after, [str(run.path), "--evaluate"])
+        except InputError as error:
+            failed.append(f"{run.path}: {error}")
+    return failed
 
 
 def _train_aside(job: Job, row: JobRow, fresh: bool) -> None:

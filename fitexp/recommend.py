@@ -33,7 +33,7 @@ from fitexp.run import Run
 
 ROUTES = 1000  # recorded workouts that are routes; of a larger data set a random part
 HABIT_WORKOUTS = 300  # training workouts that tell everybody's habit in a sport
-SHORTER = 0.9  # of a profile: candidates that cover less are left out
+LENGTHS = 0.9, 1.25  # of a profile that a candidate may last
 
 
 # Targets
@@ -60,9 +60,10 @@ class Zone:
     unit = "min"
 
     def within(self, elapsed_s: Float, predicted: Float) -> float:
-        """Minutes of even steps that are predicted within the zone."""
+        """Minutes of even steps that begin within the zone; the last one has no length."""
         step_s = float(np.median(np.diff(elapsed_s)))
-        return step_s / 60 * float(((predicted >= self.low) & (predicted <= self.high)).sum())
+        inside = (predicted >= self.low) & (predicted <= self.high)
+        return step_s / 60 * float(inside[:-1].sum())
 
     def distance(self, elapsed_s: Float, predicted: Float) -> float | None:
         return abs(self.within(elapsed_s, predicted) - self.minutes)
@@ -72,7 +73,7 @@ class Zone:
 class Profile:
     """Heart rate by time; distance: RMSE in bpm over the first minutes that both have.
 
-    None for a workout that covers less than 90 % of the profile.
+    None for a workout of less than 90 % or more than 125 % of its length.
     """
 
     time_s: Float
@@ -80,7 +81,8 @@ class Profile:
     unit = "bpm"
 
     def distance(self, elapsed_s: Float, predicted: Float) -> float | None:
-        if elapsed_s[-1] < SHORTER * self.time_s[-1]:
+        shortest, longest = (share * self.time_s[-1] for share in LENGTHS)
+        if not shortest <= elapsed_s[-1] <= longest:
             return None
         both = (elapsed_s >= self.time_s[0]) & (elapsed_s <= self.time_s[-1])
         apart = predicted[both] - np.interp(elapsed_s[both], self.time_s, self.bpm)
@@ -345,7 +347,7 @@ def recommendations(
             )
         )
     if not found:
-        raise InputError("--target: every candidate is shorter than 90 % of the profile")
+        raise InputError("--target: no candidate lasts 90 % to 125 % of the profile")
     return sorted(found, key=lambda one: (one.distance, one.candidate.plan.name))
 
 

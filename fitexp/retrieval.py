@@ -41,7 +41,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """All test workouts with enough candidates; left_out: how many others there are."""
+    """All test workouts that can be ranked; left_out: how many others there are."""
 
     tests: Sequence[Tested]
     left_out: int
@@ -132,10 +132,15 @@ def retrieval(run: Run, allow: Sequence[str] | None = None) -> Retrieval:
             target = measured(prepared, test)
             found = list(islice(lines, len(own)))
             common = min(map(len, found))
+            if not np.isfinite(target[:common]).any():
+                left_out += 1
+                continue
             ranks = {"": _rank(errors(target[:common], [line[:common] for line in found]))}
             mean = float(np.nanmean(target[:common]))
             ranks |= {way: _rank(score(test, own, mean)) for way, score in ways.items()}
             tests.append(Tested(str(ids[test]), ids[own].tolist(), ranks))
+    if not tests:
+        raise InputError(f"{run.path}: no heart rate was measured in test workouts")
     return Retrieval(tests, left_out)
 
 

@@ -37,7 +37,8 @@ class PaperTable:
     """What conf/table/NAME.yaml says.
 
     seeds: runs a row; overrides: of every row; quick: of every row by --quick, "always" or
-    by the choice of data that all rows have; note: printed beneath.
+    by the choice of data that all rows have; note: printed beneath. after: a verb
+    that adds figures to a finished run (`fitexp recommend RUN --evaluate`).
     """
 
     name: str
@@ -46,6 +47,7 @@ class PaperTable:
     seeds: int
     overrides: tuple[str, ...]
     quick: Mapping[str, Sequence[str]]
+    after: str | None
     sections: tuple[Section, ...]
 
     @property
@@ -67,7 +69,10 @@ def paper_table(name: str, values: Any) -> PaperTable:
     """The table of a YAML's values. Raises InputError that names the key."""
     where = f"table/{name}"
     top = _keys(
-        values, where, ("title", "sections"), ("note", "source", "seeds", "overrides", "quick")
+        values,
+        where,
+        ("title", "sections"),
+        ("note", "source", "seeds", "overrides", "quick", "after"),
     )
     source = top.get("source")
     sections = []
@@ -100,6 +105,7 @@ def paper_table(name: str, values: Any) -> PaperTable:
         seeds=int(top.get("seeds") or 3),
         overrides=tuple(top.get("overrides") or ()),
         quick=dict(top.get("quick") or {}),
+        after=str(top["after"]) if top.get("after") else None,
         sections=tuple(sections),
     )
 

@@ -126,7 +126,6 @@ def picture(
         len(found),
         1,
         figsize=(9, 2.5 * len(found) + 0.8),
-        sharex=True,
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -140,14 +139,15 @@ def picture(
                 minutes, low, high, color=PREDICTED, alpha=0.13, linewidth=0, label="80 % band"
             )
         axis.plot(minutes, one.predicted, color=PREDICTED, linewidth=1.5, label="predicted")
+        axis.set_xlim(left=0)
         axis.set_ylabel("bpm")
         title = f"{rank}. {one.candidate.route} ({one.candidate.sport}, {one.km:.1f} km)"
         axis.set_title(title, loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
         _elevation(axis, one)
-    bottom = min(axis.get_ylim()[0] for axis in axes.flat)
-    axes[0, 0].set_ylim(bottom=bottom)
-    axes[0, 0].legend(frameon=False, ncols=3, fontsize=8, loc="lower right")
+    low, high = axes[0, 0].get_ylim()
+    axes[0, 0].set_ylim(low - 0.25 * (high - low), high)  # room for the elevation
+    axes[0, 0].legend(frameon=False, ncols=3, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1))
     axes[-1, 0].set_xlabel("minute")
     mark = "model trained on SIMULATED data   " if spec.simulated else ""
     figure.suptitle(f"{mark}{words(target)}, for user {user}", fontsize=11)
@@ -160,13 +160,14 @@ def _target(axis: Axes, target: Target) -> None:
     if isinstance(target, Mean):
         axis.axhline(target.bpm, color=WANTED, linewidth=1.2, linestyle="--", label="target")
     elif isinstance(target, Zone):
-        axis.axhspan(target.low, target.high, color=WANTED, alpha=0.15, linewidth=0, label="zone")
+        for bpm, label in ((target.low, "zone"), (target.high, None)):
+            axis.axhline(bpm, color=WANTED, linewidth=1.2, linestyle="--", label=label)
     else:
         axis.plot(target.time_s / 60, target.bpm, color=WANTED, linewidth=1.2, label="target")
 
 
 def _elevation(axis: Axes, one: Recommended) -> None:
-    """Altitude in the lowest third of the picture, if it is known."""
+    """Altitude in the lowest fifth of the picture, if it is known."""
     activity = one.candidate.plan.activity
     known = np.isfinite(activity.altitude_m)
     if not known.any():
@@ -175,7 +176,7 @@ def _elevation(axis: Axes, one: Recommended) -> None:
     low, high = float(altitude.min()), float(altitude.max())
     beneath = axis.twinx()
     beneath.fill_between(minutes, low, altitude, color="#c8b88a", alpha=0.4, linewidth=0)
-    beneath.set_ylim(low, low + 3 * max(high - low, 20.0))
+    beneath.set_ylim(low, low + 5 * max(high - low, 20.0))
     beneath.set_yticks([low, high] if high - low >= 5 else [low])
     beneath.set_yticklabels([f"{tick:.0f} m" for tick in beneath.get_yticks()], fontsize=8)
     beneath.tick_params(length=0, labelcolor="#8a7a4c")
@@ -207,5 +208,5 @@ def evaluation_table(found: Retrieval, model: str, simulated: bool) -> str:
         "sport and length",
     ]
     if found.left_out:
-        lines.append(f"left out, with fewer than 10 candidates: {found.left_out}")
+        lines.append(f"left out, with under 10 candidates or without heart rate: {found.left_out}")
     return "\n".join(lines)
