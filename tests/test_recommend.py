@@ -17,8 +17,8 @@ from fitexp import cli, predict, recommend, worker
 from fitexp.data.workouts.plans import planned_table
 from fitexp.data.workouts.protocol import arrays_of
 from fitexp.data.workouts.routes import Candidate, planned, recorded
+from fitexp.data.workouts.wanted import Mean, Profile, Zone, target_of
 from fitexp.errors import InputError
-from fitexp.recommend import Mean, Profile, Zone, target_of
 from fitexp.report.paper_table import paper_table
 from fitexp.run import Run
 from tests.data.workouts.made import protocol, table, trivial

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fitexp.data.spec import Spec
+from fitexp.data.workouts.wanted import Mean, Target, Zone
 from fitexp.errors import InputError
 from fitexp.report.plots import PREDICTED, save
 from fitexp.report.text import rendered
@@ -23,7 +24,7 @@ from fitexp.run import write_text
 
 if TYPE_CHECKING:
     from fitexp.predict import Validation
-    from fitexp.recommend import Recommended, Target
+    from fitexp.recommend import Recommended
     from fitexp.retrieval import Retrieval
 
 CSV, PICTURE = "recommendations.csv", "recommendations.png"
@@ -90,7 +91,7 @@ def summary(found: Sequence[Recommended], top: int, target: Target, spec: Spec, 
         )
     mark = "   MODEL TRAINED ON SIMULATED DATA" if spec.simulated else ""
     lines = [
-        f"{words(target)}, for user {user}: the best of {len(found):,} candidates{mark}",
+        f"{target.words()}, for user {user}: the best of {len(found):,} candidates{mark}",
         rendered(table),
         "",
     ]
@@ -101,17 +102,6 @@ def summary(found: Sequence[Recommended], top: int, target: Target, spec: Spec, 
     else:
         lines.append("doubt: half the 80 % interval of the error of a mean, on validation workouts")
     return "\n".join(lines)
-
-
-def words(target: Target) -> str:
-    """The target as it was meant."""
-    from fitexp.recommend import Mean, Zone
-
-    if isinstance(target, Mean):
-        return f"mean {target.bpm:g} bpm"
-    if isinstance(target, Zone):
-        return f"{target.minutes:g} min within {target.low:g}-{target.high:g} bpm"
-    return f"a profile of {target.time_s[-1] / 60:.0f} min"
 
 
 def picture(
@@ -150,13 +140,11 @@ def picture(
     axes[0, 0].legend(frameon=False, ncols=3, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1))
     axes[-1, 0].set_xlabel("minute")
     mark = "model trained on SIMULATED data   " if spec.simulated else ""
-    figure.suptitle(f"{mark}{words(target)}, for user {user}", fontsize=11)
+    figure.suptitle(f"{mark}{target.words()}, for user {user}", fontsize=11)
     return figure
 
 
 def _target(axis: Axes, target: Target) -> None:
-    from fitexp.recommend import Mean, Zone
-
     if isinstance(target, Mean):
         axis.axhline(target.bpm, color=WANTED, linewidth=1.2, linestyle="--", label="target")
     elif isinstance(target, Zone):

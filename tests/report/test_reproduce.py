@@ -230,7 +230,7 @@ def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("", "needs a table (fitrec_attn"),
+        ("", "needs a table (fitrec.recommendation, fitrec_attn"),
         ("fitrec_atn", "no table 'fitrec_atn'; did you mean fitrec_attn?"),
         ("fitrec_attn model.score=linear,tanh", "names one value"),
         ("fitrec_attn seed=3", "seeds by --seeds"),
