@@ -56,7 +56,7 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
         "workouts": Action(
             does="fitexp.recommend:command",
             values=("-o", "--user", "--target", "--routes", "--sport", "--top"),
-            flags=("--evaluate",),
+            flags=("--evaluate", "--long"),
         ),
     },
 }

@@ -105,6 +105,7 @@ written to RUN/recommend.json and as test/recommend/... to RUN/metrics.json
                    workouts of the run's data)
   --sport NAME     may be repeated (default: the sports of the user's training workouts)
   --top 10         rows of the table; recommendations.csv has all
+  --long           also what lasts longer than the run was trained on (data.max_steps)
   -o DIR           where to (default: outputs/recommendations/NAME_OF_RUN)
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 

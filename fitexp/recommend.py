@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,6 +94,9 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
     else:
         routes = list(recorded(table, _own_routes(table, own, user)))
     candidates, more = _candidates(run, table, own, user, routes, sports)
+    if "--long" not in options.flags:
+        candidates, long = trained_lengths(candidates, run.config["data"])
+        more += long
     for line in [*lines, *more]:
         print(f"fitexp: {line}", file=sys.stderr)
     earlier = table if known and spec.history != "none" else None
@@ -181,6 +185,27 @@ def _candidates(
     return found, notes
 
 
+def trained_lengths(
+    candidates: Sequence[Candidate], data: Mapping[str, Any]
+) -> tuple[list[Candidate], list[str]]:
+    """Those no longer than the steps a run was trained on (data.max_steps), and a note.
+
+    Behind those a network was never trained; one that takes blocks of T begins anew at each.
+    """
+    if data["max_steps"] is None:
+        return list(candidates), []
+    longest = float(data["max_steps"]) * float(data["step"])
+    kept = [c for c in candidates if c.plan.activity.time_s[-1] <= longest]
+    words = (
+        f"of {len(candidates):,} candidates last over {longest / 60:g} min, more than the run was "
+        "trained on (data.max_steps); --long keeps them"
+    )
+    if not kept:
+        raise InputError(f"all {words}")
+    left_out = len(candidates) - len(kept)
+    return kept, [f"left out: {left_out:,} {words}"] if left_out else []
+
+
 def _habit(
     table: WorkoutTable, own: Prepared, user: str, sport: str, max_gap_s: float
 ) -> tuple[Habit | None, str | None]:
@@ -227,7 +252,7 @@ def recommendations(
     doubts: Mapping[str, float],
     allow: Sequence[str],
 ) -> list[Recommended]:
-    """The candidates from the nearest to the farthest; equal ones by name. Raises InputError."""
+    """From the nearest to the farthest, of equal ones the shorter first. Raises InputError."""
     arrays = prepared.arrays
     at_steps = predict.series(prepared, worker.predict_run(run, prepared, "test", allow))
     number = {name: w for w, name in enumerate(np.asarray(arrays["workout_id"]).tolist())}
@@ -253,7 +278,7 @@ def recommendations(
         )
     if not found:
         raise InputError("--target: no candidate lasts 90 % to 125 % of the profile")
-    return sorted(found, key=lambda one: (one.distance, one.candidate.plan.name))
+    return sorted(found, key=lambda one: (one.distance, one.minutes, one.candidate.plan.name))
 
 
 def _doubts(run: Run, own: Prepared, allow: Sequence[str]) -> dict[str, float]:

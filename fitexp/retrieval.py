@@ -83,7 +83,7 @@ def command(run: Run, options: Options, allow: Sequence[str]) -> int:
     from fitexp.report.recommended import evaluation_table
     from fitexp.report.table import model_name
 
-    others = [name for name in options.values if name != "--allow" and options.values[name]]
+    others = [name for name in options.values if name not in ("--allow", "--evaluate")]
     if others:
         raise InputError(f"fitexp recommend --evaluate takes no {', '.join(others)}")
     found = retrieval(run, allow)
