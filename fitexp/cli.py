@@ -36,7 +36,7 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp resume RUN                            go on with an interrupted run, bit-identical on a CPU
   fitexp evaluate RUN [OVERRIDES]              test once more, also on other data (data.path=...)
   fitexp predict RUN FILE... [--user ID]       heart rate of recorded or planned workouts
-  fitexp recommend RUN --target 140            routes and sports for a heart rate of a user's
+  fitexp recommend RUN --target 140            routes and sports that reach a heart rate
   fitexp rerun RUN [--fresh]                   train again from the folder alone; do figures agree?
   fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with status and test error
   fitexp diff RUN RUN                          config, code, data and figures that differ

@@ -19,6 +19,7 @@ from fitexp.data.workouts.protocol import arrays_of
 from fitexp.data.workouts.routes import Candidate, planned, recorded
 from fitexp.data.workouts.wanted import Mean, Profile, Zone, target_of
 from fitexp.errors import InputError
+from fitexp.report.compare_sheets import better
 from fitexp.report.paper_table import paper_table
 from fitexp.run import Run
 from tests.data.workouts.made import protocol, table, trivial
@@ -317,6 +318,13 @@ def test_a_table_s_verb_adds_what_runs_lack(monkeypatch: pytest.MonkeyPatch) -> 
     section = {"name": "s", "metrics": ["test/recommend/mrr"], "rows": rows}
     assert paper_table("t", {"title": "t", "sections": [section]}).after is None
     assert paper_table("t", {"title": "t", "sections": [section], "after": "recommend"}).after
+
+
+def test_which_figures_are_better_is_said() -> None:
+    errors, ranks = ["test/mae_bpm"], ["test/recommend/mrr"]
+    assert better(errors) == "lower is better"
+    assert better(ranks) == "higher is better"
+    assert better(errors + ranks) == "lower is better, of test/recommend/mrr higher"
 
 
 @pytest.mark.slow
