@@ -55,6 +55,13 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
             does="fitexp.predict:command", values=("-o", "--user", "--sport", "--given")
         ),
     },
+    "recommend": {
+        "workouts": Action(
+            does="fitexp.recommend:command",
+            values=("-o", "--user", "--target", "--routes", "--sport", "--top"),
+            flags=("--evaluate", "--long"),
+        ),
+    },
 }
 
 

@@ -23,6 +23,7 @@ from fitexp.sweep import JobRow, Sweep
 if TYPE_CHECKING:
     from fitexp.compose import Job
     from fitexp.data.prepare import Prepared
+    from fitexp.report.paper_table import PaperTable
     from fitexp.run import Run
 
 OUTPUTS = "outputs"  # run folders lie in it, under the folder where the command was typed
@@ -36,6 +37,7 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp evaluate RUN [OVERRIDES]              test once more, also on other data (data.path=...)
   fitexp predict RUN FILE... [--user ID]       heart rate of recorded or planned workouts
   fitexp explain RUN                           which inputs matter, which athletes are alike
+  fitexp recommend RUN --target 140            routes and sports that reach a heart rate
   fitexp rerun RUN [--fresh]                   train again from the folder alone; do figures agree?
   fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with status and test error
   fitexp diff RUN RUN                          config, code, data and figures that differ
@@ -97,6 +99,26 @@ is another workout's, its attention where it has one, athletes clustered by thei
   -o DIR           pictures and tables (default: outputs/explanations/NAME_OF_RUN)
   --user ID        test workouts of one athlete only
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
+""",
+    "recommend": """\
+fitexp recommend RUN --user ID --target TARGET [OPTIONS]: routes and sports that should bring a
+user's heart rate closest to a target: a table, recommendations.csv, a picture of the best three
+fitexp recommend RUN --evaluate: how often that finds the true plan of the run's test workouts;
+written to RUN/recommend.json and as test/recommend/... to RUN/metrics.json
+
+  --target 140               mean, bpm
+  --target 130-145x30min     minutes within bpm
+  --target FILE.csv          a profile: t_s (s from the start), heart_rate (bpm)
+  --user ID        an athlete of the run's data; without, the population is used
+  --routes FOLDER  of GPX, TCX and FIT files (also .gz), with or without times (default: the
+                   workouts of the run's data)
+  --sport NAME     may be repeated (default: the sports of the user's training workouts)
+  --top 10         rows of the table; recommendations.csv has all
+  --long           also what lasts longer than the run was trained on (data.max_steps)
+  -o DIR           where to (default: outputs/recommendations/NAME_OF_RUN)
+  --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
+
+  Speed: as recorded, else (no times, another sport) the user's habit in training by grade.
 """,
     "rerun": """\
 fitexp rerun RUN [--fresh] [--allow PREFIX]: train again from RUN's config.yaml alone, in a new
@@ -217,6 +239,7 @@ def _command(words: list[str]) -> int:
         "evaluate": _evaluate_command,
         "predict": functools.partial(_act, "predict"),
         "explain": functools.partial(_act, "explain"),
+        "recommend": functools.partial(_act, "recommend"),
         "rerun": _rerun_command,
         "ls": _ls_command,
         "diff": _diff_command,
@@ -760,6 +783,7 @@ def _reproduce_command(words: list[str]) -> int:
     if name not in names:
         raise InputError(f"no table '{name}'{_near(name, names)} (there are {', '.join(names)})")
     table = paper_table(name, compose.table(name, options))
+    _check_after(table)
     quick = "--quick" in given
     seeds = 1 if quick else table.seeds
     for text in typed["--seeds"][-1:]:
@@ -786,6 +810,8 @@ def _reproduce_command(words: list[str]) -> int:
         own = trained.setdefault(table.key_of(job.number, seeds), [])
         own.extend([Run(job.path)] if job.path else [])
     failed = [f"{job.label}: {job.error}" for job in jobs if job.error]
+    failed += _after(table, [run for own in trained.values() for run in own])
+    code = code or int(bool(failed))
     found = document(table, trained, quick=quick, notes=failed)
     print(FORMATS[form](found))
     if table.sweep is not None:
@@ -793,6 +819,33 @@ def _reproduce_command(words: list[str]) -> int:
         draw_curves(table, found.records, picture)
         _note(f"curves: {picture}")
     return code
+
+
+def _check_after(table: PaperTable) -> None:
+    from fitexp.actions import ACTIONS
+
+    able = [
+        v for v, kinds in ACTIONS.items() if any("--evaluate" in a.flags for a in kinds.values())
+    ]
+    if table.after is not None and table.after not in able:
+        raise InputError(
+            f"table/{table.name}: after is one of {', '.join(able)}, not {table.after}"
+        )
+
+
+def _after(table: PaperTable, trained: Sequence[Run]) -> list[str]:
+    """Have the table's verb add what finished runs lack of its metrics. -> what went wrong."""
+    wanted = {metric for section in table.sections for metric in section.metrics}
+    failed = []
+    for run in {str(run.path): run for run in trained if run.status == "finished"}.values():
+        if table.after is None or wanted <= set(run.metrics):
+            continue
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                _act(table.after, [str(run.path), "--evaluate"])
+        except InputError as error:
+            failed.append(f"{run.path}: {error}")
+    return failed
 
 
 def _train_aside(job: Job, row: JobRow, fresh: bool) -> None:

@@ -1,9 +1,11 @@
-"""Errors of predictions, in the target's unit. Pure functions of arrays, float64."""
+"""Errors of predictions, in the target's unit, and figures of ranks. Pure, float64."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+HIGHER = ("hit_at_", "mrr")  # beginnings of names of figures that are better when higher
 
 
 def mae(target: ArrayLike, prediction: ArrayLike) -> float:
@@ -35,6 +37,28 @@ def mae_workout(target: ArrayLike, prediction: ArrayLike, unit: ArrayLike) -> fl
 def rmse_workout(target: ArrayLike, prediction: ArrayLike, unit: ArrayLike) -> float:
     """Mean over workouts of their own RMSE."""
     return float(np.sqrt(_by_workout(_error(target, prediction) ** 2, unit)).mean())
+
+
+def rank_of_first(scores: ArrayLike) -> float:
+    """Rank, from 1, of the first of `scores` among all, the lowest best; ties: their mean rank."""
+    values = np.asarray(scores, np.float64)
+    below, equal = (values < values[0]).sum(), (values == values[0]).sum()
+    return float(below + (equal + 1) / 2)
+
+
+def hit_at(ranks: ArrayLike, k: int) -> float:
+    """Share of `ranks` (from 1) that are k or better."""
+    return float(np.mean(np.asarray(ranks, np.float64) <= k))
+
+
+def mrr(ranks: ArrayLike) -> float:
+    """Mean reciprocal rank: mean of 1 / rank."""
+    return float(np.mean(1.0 / np.asarray(ranks, np.float64)))
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether a metric of metrics.json is a figure of ranks rather than an error."""
+    return name.rpartition("/")[2].startswith(HIGHER)
 
 
 def _by_workout(values: np.ndarray, unit: ArrayLike) -> np.ndarray:

@@ -70,7 +70,7 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
     if not words:
         raise InputError("fitexp predict needs files: FIT, TCX, GPX (also .gz) or CSV of samples")
     spec = Spec.from_dict(run.spec)
-    _check(run, spec)
+    check(run, spec)
     given_s = _seconds(options.last("--given"))
     plans = read_plans([Path(word) for word in words])
     if sport := options.last("--sport"):
@@ -79,11 +79,20 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
     user = options.last("--user") or UNKNOWN
     known = user in spec.attributes["user"][1:]
     own = _own_data(run, allow)
-    validations = _validations(run, own, given_s, allow) if own else {}
-    for line in _notes(spec, plans, user, validations):
+    validations = validations_of(run, own, given_s, allow) if own else {}
+    for line in notes(spec, plans, user, validations):
         print(f"fitexp: {line}", file=sys.stderr)
+    limit = run.config["data"]["max_steps"]
+    for plan in plans:
+        if limit is not None and plan.activity.time_s[-1] > limit * spec.step:
+            minutes = limit * spec.step / 60
+            print(
+                f"fitexp: {plan.name} lasts longer than the {minutes:g} min that the run was "
+                "trained on (data.max_steps): do not trust what follows them",
+                file=sys.stderr,
+            )
     earlier = _earlier(run, allow) if known and spec.history != "none" else None
-    prepared = _prepared(run, plans, user, earlier, allow)
+    prepared = prepared_plans(run, plans, user, earlier, allow)
     validation = validations.get("known" if known else "strangers")
     found = predicted_workouts(run, prepared, plans, validation, given_s, allow)
     folder = Path(options.last("-o") or Path("outputs") / "predictions" / run.path.name)
@@ -93,14 +102,15 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
     return 0
 
 
-def _check(run: Run, spec: Spec) -> None:
+def check(run: Run, spec: Spec) -> None:
+    """Raise InputError for a run that does not predict the heart rate of whole workouts."""
     if spec.regime != "whole":
         raise InputError(
             f"{run.path} predicts the next minutes from the last ones; a whole workout needs a run "
             "with data.regime=whole"
         )
     if spec.target != "heart_rate":
-        raise InputError(f"{run.path} predicts {spec.target}; fitexp predict needs heart_rate")
+        raise InputError(f"{run.path} predicts {spec.target}, not heart_rate")
 
 
 def _seconds(text: str | None) -> float:
@@ -114,7 +124,7 @@ def _seconds(text: str | None) -> float:
     return seconds
 
 
-def _notes(
+def notes(
     spec: Spec, plans: Sequence[Plan], user: str, validations: dict[str, Validation]
 ) -> list[str]:
     """What to know of the prediction before its figures."""
@@ -161,7 +171,7 @@ def _earlier(run: Run, allow: Sequence[str]) -> WorkoutTable | None:
         return None
 
 
-def _prepared(
+def prepared_plans(
     run: Run, plans: Sequence[Plan], user: str, earlier: WorkoutTable | None, allow: Sequence[str]
 ) -> Prepared:
     """The plans as the run's protocol makes arrays of them; not cut, however short a piece."""
@@ -194,7 +204,7 @@ def series(prepared: Prepared, predictions: dict[str, NDArray[Any]]) -> Float:
     return out
 
 
-def _validations(
+def validations_of(
     run: Run, own: Prepared, given_s: float, allow: Sequence[str]
 ) -> dict[str, Validation]:
     """Of the run's validation workouts, as who they are and as strangers; {} if they are few."""

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from fitexp import metrics
@@ -24,3 +26,26 @@ def test_sequence_errors_by_hand() -> None:
 def test_nothing_to_score_is_an_error() -> None:
     with pytest.raises(ValueError, match="no step"):
         metrics.mae([], [])
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
+def test_rank_of_first_is_the_mean_place_among_equals(scores: list[int]) -> None:
+    places = [place for place, score in enumerate(sorted(scores), 1) if score == scores[0]]
+    assert metrics.rank_of_first(scores) == pytest.approx(np.mean(places))
+
+
+@given(st.lists(st.floats(1, 50), min_size=1, max_size=20), st.integers(1, 50))
+def test_figures_of_ranks_are_those_of_loops(ranks: list[float], k: int) -> None:
+    hits, reciprocal = 0, 0.0
+    for rank in ranks:
+        hits += rank <= k
+        reciprocal += 1 / rank
+    assert metrics.hit_at(ranks, k) == pytest.approx(hits / len(ranks))
+    assert metrics.mrr(ranks) == pytest.approx(reciprocal / len(ranks))
+
+
+def test_only_figures_of_ranks_are_better_when_higher() -> None:
+    for name in ("test/recommend/hit_at_1", "baseline/random/test/recommend/mrr"):
+        assert metrics.higher_is_better(name)
+    for name in ("test/mae_bpm", "test/at_10s/rmse_bpm", "count/test/recommend/workouts"):
+        assert not metrics.higher_is_better(name)

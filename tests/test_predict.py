@@ -169,6 +169,19 @@ def test_planned_workouts_are_tested_whatever_they_hold_and_look_back() -> None:
         np.testing.assert_array_equal(plan.arrays[column][again], own.arrays[column][last])
 
 
+def test_planned_workouts_are_nobody_s_history() -> None:
+    made, rules = table(), protocol(steps=30, max_steps=60)
+    own = arrays_of(rules, made)
+    user = str(own.arrays["user_id"][0])
+    names = [str(n) for n in own.arrays["workout_id"][own.arrays["user_id"] == user]][-2:]
+    plan = arrays_of(rules, made, own.spec, names).arrays
+    ids = plan["workout_id"].tolist()
+    for name in names:
+        before = plan["previous"][ids.index(name)]
+        assert before >= 0
+        assert ids[before] not in names
+
+
 @pytest.mark.slow
 def test_recorded_files(
     run: Run, folder: Path, real_data: Path, capsys: pytest.CaptureFixture[str]
@@ -221,4 +234,4 @@ def test_runs_that_cannot_predict_whole_workouts(run: Run) -> None:
         ({"target": "derived_speed"}, "heart_rate"),
     ):
         with pytest.raises(InputError, match=said):
-            predict._check(run, dataclasses.replace(spec, **change))
+            predict.check(run, dataclasses.replace(spec, **change))

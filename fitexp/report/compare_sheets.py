@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fitexp.metrics import higher_is_better
 from fitexp.report.compare import Cell, Comparison, Row
 from fitexp.report.document import Document, Sheet
 from fitexp.report.text import WIDTH
 
 LABEL_WIDTH = 36  # longer labels get a number, and a line beneath
 SIMULATED = "SIMULATED DATA"
-FIGURES = "mean (sd over runs) [95 % interval]; lower is better"
+FIGURES = "mean (sd over runs) [95 % interval]; {}"
 DIFFERENCES = "difference to the reference [95 % interval] adjusted p; below zero is better"
 NONE = "-"
 
@@ -81,8 +82,8 @@ def _sheets(comparison: Comparison, gap: int) -> list[Sheet]:
         sheets = []
         for begin in range(0, len(names), beside):
             part = names[begin : begin + beside]
-            sheets.append(_sheet(comparison, FIGURES, part, figure, n=True))
-            if any(c.p is not None for r in comparison.rows for c in r.cells.values()):
+            sheets.append(_sheet(comparison, FIGURES.format(better(part)), part, figure, n=True))
+            if any(c.p is not None for r in comparison.rows for c in _cells(r, part)):
                 sheets.append(_sheet(comparison, DIFFERENCES, part, difference, n=False))
         if max(sheet.width(gap) for sheet in sheets) + 1 <= WIDTH:
             break
@@ -121,6 +122,18 @@ def _labels(comparison: Comparison) -> list[str]:
         short = f"row {number} ({row.mark})" if row.mark else f"row {number}"
         out.append(row.label if len(row.label) <= LABEL_WIDTH else short[:LABEL_WIDTH])
     return out
+
+
+def _cells(row: Row, names: Sequence[str]) -> list[Cell]:
+    return [row.cells[name] for name in names if name in row.cells]
+
+
+def better(names: Sequence[str]) -> str:
+    """Which figures of these metrics are better."""
+    higher = [name for name in names if higher_is_better(name)]
+    if len(higher) == len(names):
+        return "higher is better"
+    return "lower is better" + (f", of {' and '.join(higher)} higher" if higher else "")
 
 
 def figure(cell: Cell) -> str:

@@ -60,7 +60,8 @@ class PaperTable:
 
     seeds, folds: a row has seeds x folds runs, pooled over data.fold; overrides: of every row;
     quick: of every row by --quick, "always" or by the choice of data that all rows have; note:
-    printed beneath. sweep: every row once for each value of a key; drawn as curves.
+    printed beneath. after: a verb that adds figures to a finished run (`fitexp recommend RUN
+    --evaluate`). sweep: every row once for each value of a key; drawn as curves.
     """
 
     name: str
@@ -70,6 +71,7 @@ class PaperTable:
     folds: int
     overrides: tuple[str, ...]
     quick: Mapping[str, Sequence[str]]
+    after: str | None
     sections: tuple[Section, ...]
     sweep: TableSweep | None
 
@@ -114,7 +116,7 @@ def paper_table(name: str, values: Any) -> PaperTable:
         values,
         where,
         ("title", "sections"),
-        ("note", "source", "seeds", "folds", "overrides", "quick", "sweep"),
+        ("note", "source", "seeds", "folds", "overrides", "quick", "after", "sweep"),
     )
     source = top.get("source")
     sweep = _sweep(top["sweep"], f"{where}: sweep") if top.get("sweep") else None
@@ -158,6 +160,7 @@ def paper_table(name: str, values: Any) -> PaperTable:
         folds=int(top.get("folds") or 1),
         overrides=tuple(top.get("overrides") or ()),
         quick=dict(top.get("quick") or {}),
+        after=str(top["after"]) if top.get("after") else None,
         sections=tuple(sections),
         sweep=sweep,
     )

@@ -11,6 +11,7 @@ from fitexp.report.compare import Comparison, Row, compare
 from fitexp.report.compare_sheets import (
     NONE,
     SIMULATED,
+    better,
     difference,
     figure,
     finite,
@@ -24,7 +25,7 @@ from fitexp.run import FINISHED, Run
 
 QUICK = "QUICK"
 QUICK_WORDS = "one seed, fewer users and epochs: not to be quoted"
-FIGURES = "paper beside measured, mean (sd over seeds) [95 % interval]; lower is better"
+FIGURES = "paper beside measured, mean (sd over seeds) [95 % interval]; {}"
 DIFFERENCES = "difference to {} [95 % interval] adjusted p; below zero is better"
 
 
@@ -131,7 +132,9 @@ def _sheets(
             found = []
             for begin in range(0, len(section.metrics), beside):
                 part = section.metrics[begin : begin + beside]
-                found.append(Sheet(f"{title}\n{FIGURES}", _figures(rows, part)))
+                found.append(
+                    Sheet(f"{title}\n{FIGURES.format(better(part))}", _figures(rows, part))
+                )
                 found += [] if table.sweep else _differences(title, rows, part)
             if max(sheet.width(gap) for sheet in found) <= WIDTH:
                 break

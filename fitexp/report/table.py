@@ -104,9 +104,10 @@ def results_table(
     for header, _, _ in columns:
         table.add_column(header, justify="right")
     rows = {model: ""}
+    first = "{1}{2}_{0}".format(unit, *columns[0][1:])
     for name in metrics:
         prefix, found, _ = name.partition("test/")
-        if found and prefix.startswith(("baseline/", "ceiling/")):
+        if found and prefix.startswith(("baseline/", "ceiling/")) and f"{prefix}{first}" in metrics:
             rows[LABELS.get(prefix, prefix.split("/")[1])] = prefix
     for label, prefix in rows.items():
         values = [metrics.get(f"{prefix}{place}{error}_{unit}") for _, place, error in columns]

@@ -232,7 +232,7 @@ def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("", "needs a table (fitrec, fitrec_attn"),
+        ("", "needs a table (fitrec, fitrec.personalisation"),
         ("fitrec_atn", "no table 'fitrec_atn'; did you mean fitrec_attn?"),
         ("fitrec_attn model.score=linear,tanh", "names one value"),
         ("fitrec_attn seed=3", "seeds by --seeds"),

@@ -39,7 +39,7 @@ def read_plans(files: Sequence[Path]) -> list[Plan]:
         if not file.is_file():
             raise InputError(f"{file}: no such file")
         name = file.name.removesuffix(".gz").rpartition(".")[0] or file.name
-        activity = _read_csv(file) if file.suffix.lower() == ".csv" else read_activity(file)
+        activity = read_samples(file) if file.suffix.lower() == ".csv" else read_activity(file)
         if not np.isfinite(activity.time_s).all():
             raise InputError(
                 f"{file} is a route without times, and heart rate depends on speed: record or "
@@ -52,7 +52,8 @@ def read_plans(files: Sequence[Path]) -> list[Plan]:
     return plans
 
 
-def _read_csv(file: Path) -> Activity:
+def read_samples(file: Path) -> Activity:
+    """A CSV of one workout's samples, as `read_plans` takes it."""
     columns = read_series(file)
     if not len(columns):
         raise InputError(f"{file}: no sample in it, only a header")

@@ -250,7 +250,7 @@ def arrays_of(
     start = np.array(
         [start_by_user.get(a, start_by_user[UNKNOWN]) for a in sessions["athlete"]], dtype=float
     )
-    history = "previous" if planned and protocol.history != "none" else protocol.history
+    history = "recorded" if planned and protocol.history != "none" else protocol.history
     previous = _previous(history, user, order, part, begun, ended)
     observed = np.isfinite(layout.y)
     if protocol.start_value == "measured":
@@ -509,7 +509,7 @@ def _previous(
     """The workout that gives each workout's context, -1 for none: the last that had ended before.
 
     train_prior: of the athlete's training workouts and the first one before them; none for an
-    athlete without training workouts.
+    athlete without training workouts. recorded: of those that are not to be predicted.
     """
     previous = np.full(len(user), -1, dtype=np.int64)
     if history == "none":
@@ -523,7 +523,8 @@ def _previous(
             over = [w for w in earlier[-5:] if not ended[w] > begun[row]]
             previous[row] = over[-1] if over else -1
             known = trained and part[row] in (splits.TRAIN, splits.OUT)
-            if history == "previous" or known:
+            recorded = history == "recorded" and part[row] != splits.TEST
+            if history == "previous" or recorded or known:
                 earlier.append(row)
     return previous
 
