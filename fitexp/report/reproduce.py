@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,24 +93,36 @@ def _compared(
 
 
 def _lines(section: Section, comparison: Comparison, names: Mapping[str, str]) -> Iterator[Line]:
-    protocols: set[int] = set()
+    """Models, then baselines; letters of protocols where the models stand under several.
+
+    Of a sweep, baselines are those of its first value. A baseline with the same figures under
+    several protocols stands once.
+    """
+    models: list[tuple[PaperRow, Row | None]] = []
     for paper in section.rows:
         name = names.get(paper.key)
-        found = [row for row in comparison.rows if row.kind == "group" and row.name == name]
-        for row in found:
-            if paper.value == section.rows[0].value:  # of a sweep: baselines of its first value
-                protocols |= set(row.protocols)
-            yield Line(section=section, label=paper.label, paper=paper, row=row)
-        if not found:
-            yield Line(section=section, label=paper.label, paper=paper, row=None)
+        rows = [row for row in comparison.rows if row.kind == "group" and row.name == name]
+        models += [(paper, row) for row in rows] or [(paper, None)]
+    first = section.rows[0].value
+    several = first is None and len({row.mark for _, row in models if row}) > 1
+    protocols: set[int] = set()
+    for paper, row in models:
+        label = f"{paper.label} ({row.mark})" if several and row else paper.label
+        yield Line(section=section, label=label, paper=paper, row=row)
+        protocols |= set(row.protocols) if row and paper.value == first else set()
+    beside: dict[tuple[str, ...], Row] = {}
     for row in comparison.rows:
-        measured = any(metric in row.cells for metric in section.metrics)
+        measured = [metric for metric in section.metrics if metric in row.cells]
         if row.kind == "group" or not measured or not protocols & set(row.protocols):
             continue
         if row.name in (section.baselines or (row.name,)):
-            first = section.rows[0]
-            label = row.name if first.value is None else f"{row.name}: {first.value}"
-            yield Line(section=section, label=label, paper=None, row=row)
+            figures = (f"{row.cells[metric].mean:.9g}" for metric in measured)
+            beside.setdefault((row.name, *figures), row)
+    kinds = Counter(row.name for row in beside.values())
+    for row in beside.values():
+        label = row.label if several and kinds[row.name] > 1 else row.name
+        label = label if first is None else f"{label}: {first}"
+        yield Line(section=section, label=label, paper=None, row=row)
 
 
 def _sources(section: Section) -> list[str]:
