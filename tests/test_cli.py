@@ -416,6 +416,7 @@ def test_train_says_what_data_were_left_out(
     assert capsys.readouterr().err == "fitexp: data left out: 3 pieces under 30 steps\n"
 
 
+@pytest.mark.slow
 def test_two_runs_within_a_second_get_two_folders(
     worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -425,6 +426,7 @@ def test_two_runs_within_a_second_get_two_folders(
     assert len(set(paths)) == 3
 
 
+@pytest.mark.slow
 def test_the_user_names_the_folder(
     folder: Path, worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -440,6 +442,7 @@ def test_the_user_names_the_folder(
     assert Run("4_x").status == "finished"
 
 
+@pytest.mark.slow
 def test_a_mistake_found_by_the_worker_leaves_no_folder(
     folder: Path, worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -528,6 +531,7 @@ def test_finished_jobs_of_a_multirun_are_not_repeated(
     assert "finished before by other code" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_interrupted_jobs_of_a_multirun_go_on(
     worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -554,6 +558,7 @@ def test_one_failed_job_does_not_stop_the_others(
     assert [call[1].status for call in worker.calls] == ["failed", "finished"]
 
 
+@pytest.mark.slow
 def test_a_multirun_tells_its_progress_and_ends_with_a_table(
     worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -592,6 +597,7 @@ def test_mistakes_in_jobs_are_rows_too(worker: Worker, capsys: pytest.CaptureFix
     assert out.endswith("job 1: optimizer.lr: too large\njob 2: optimizer.lr: too large\n")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_sweep_with_its_table(
     worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -633,6 +639,7 @@ def test_the_number_of_jobs_is_known_beforehand(words: str, jobs: int | None) ->
         assert composer.count(settings, line) is None
 
 
+@pytest.mark.slow
 def test_the_user_names_the_folder_of_a_multirun(worker: Worker) -> None:
     words = ["train", "-m", "seed=1,2", "hydra.sweep.dir=sweep"]
     assert cli.main(words) == 0
@@ -643,6 +650,7 @@ def test_the_user_names_the_folder_of_a_multirun(worker: Worker) -> None:
     assert not Path("sweep/multirun.yaml").exists()
 
 
+@pytest.mark.slow
 def test_names_of_a_large_multirun_s_folders_are_short(worker: Worker) -> None:
     long = [f"data.source.{key}={value}" for key, value in (("athletes", 10), ("workouts", 12))]
     words = [*long, "trainer.max_epochs=3", "trainer.gradient_clip_val=0.5", "optimizer.lr=0.01"]
@@ -898,6 +906,7 @@ def test_board_becomes_tensorboard(
 # data
 
 
+@pytest.mark.slow
 def test_data_commands_on_simulated_workouts(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,6 +111,7 @@ def test_protocols_run(words: list[str], folder: Path, capsys: pytest.CaptureFix
     check_run(run, printed)
 
 
+@pytest.mark.slow
 def test_evaluate_and_ls_after_training(
     small_run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +125,7 @@ def test_evaluate_and_ls_after_training(
     assert row["status"] == FINISHED
 
 
+@pytest.mark.slow
 def test_evaluate_on_another_folder_reads_that_folder(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -116,6 +116,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_model_s_importance_is_in_what_it_uses(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

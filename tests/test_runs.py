@@ -135,6 +135,7 @@ def test_any_text_is_a_filter_or_a_mistake(text: str) -> None:
             assert isinstance(term.holds(value), bool)
 
 
+@pytest.mark.slow
 def test_rows_of_strange_folders(tmp_path: Path) -> None:
     """Whatever lies in a folder: a row, never an exception."""
     contents = [

@@ -205,6 +205,7 @@ def test_free_running_feeds_back_its_own_predictions(score: str) -> None:
     torch.testing.assert_close(model(batch | {"y_previous": fed}), free, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("teacher", [True, False])
 def test_one_batch_can_be_learned_by_heart(score: str, teacher: bool) -> None:
     spec = tiny_spec(steps=10)

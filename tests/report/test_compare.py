@@ -198,6 +198,7 @@ def test_a_known_effect_is_found_and_no_effect_is_not(tmp_path: Path) -> None:
     assert null.difference_low > 0
 
 
+@pytest.mark.slow
 def test_false_alarms_are_rare(tmp_path: Path) -> None:
     """One model under 40 worlds, its errors drawn like the reference's: p < 0.05 in few."""
     low = 0

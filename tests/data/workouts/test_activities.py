@@ -540,6 +540,7 @@ def plain_count(file: Path) -> tuple[int, int, int]:
     return len(points), heart_rates, times
 
 
+@pytest.mark.slow
 def test_every_real_file_against_a_plain_count(real: Path) -> None:
     files = [f for f in sorted(real.iterdir()) if f.suffix != ".md"]
     assert len(files) >= 20

@@ -107,6 +107,7 @@ def test_equal_seeds_equal_tables(six: WorkoutTable) -> None:
     assert not np.array_equal(other.sessions.start, six.sessions.start)
 
 
+@pytest.mark.slow
 def test_a_person_does_not_depend_on_how_many_are_simulated(
     six: WorkoutTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
