@@ -68,17 +68,27 @@ def by_user(
 
 
 def with_own(
-    part: Part, user: NDArray[np.int64], order: NDArray[np.int64], *, own: int, test_share: float
+    part: Part,
+    user: NDArray[np.int64],
+    order: NDArray[np.int64],
+    *,
+    own: int,
+    at_least: int,
+    test_share: float,
 ) -> Part:
     """`by_user`, but of a tested user the last workouts are tested, `own` before them trained on.
 
     Tested are the last round(test_share * n) of a user's n workouts, at least one, the same ones
-    whatever `own` is; of the others the last `own` are in training, the rest is in no part.
+    whatever `own` is; of the others the last `own` are in training, the rest is in no part. A user
+    with fewer than `at_least` workouts is in no part: he could not show what more of them do.
     """
     found = part.copy()
     for u in np.unique(user[part == TEST]):
         rows = np.flatnonzero(user == u)
         rows = rows[np.argsort(order[rows])]
+        if len(rows) < at_least:
+            found[rows] = OUT
+            continue
         tested = max(1, round(test_share * len(rows)))
         earlier = rows[: len(rows) - tested]
         found[earlier] = OUT

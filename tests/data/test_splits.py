@@ -81,13 +81,18 @@ def test_own_workouts_go_into_training_and_the_tested_ones_stay(
     users = np.array(user)
     order = np.random.default_rng(len(user)).permutation(len(user))
     part = splits.by_user(users, folds=2, fold=fold, val_fraction=0.2, seed=0)
-    some, none = (splits.with_own(part, users, order, own=n, test_share=0.25) for n in (own, 0))
+    some, none = (
+        splits.with_own(part, users, order, own=n, at_least=3, test_share=0.25) for n in (own, 0)
+    )
     np.testing.assert_array_equal(some == splits.TEST, none == splits.TEST)
     for u in set(user):
         rows = np.flatnonzero(users == u)
         rows = rows[np.argsort(order[rows])]
         if part[rows[0]] != splits.TEST:
             np.testing.assert_array_equal(some[rows], part[rows])
+            continue
+        if len(rows) < 3:
+            assert (some[rows] == splits.OUT).all()
             continue
         tested = max(1, round(0.25 * len(rows)))
         assert (some[rows[-tested:]] == splits.TEST).all()

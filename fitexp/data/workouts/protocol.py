@@ -67,8 +67,8 @@ class Workouts:
     know of a sample that much later; elsewhere it was not measured and is not scored.
     split: "time" per athlete, "user" (fold `fold` of `folds` unseen), "random".
     own_workouts: with split "user", how many of a tested athlete's own earlier workouts are in
-    training; tested are then his last ones (fractions[2]), the same whatever this is. null: none,
-    and all of his workouts are tested.
+    training; tested are then the last ones (fractions[2]) of athletes with `own_at_least` or more,
+    the same whatever this is. null: none, and all workouts of every such athlete are tested.
     history: context is the athlete's previous workout whatever its part, the last one in
     training, or none. With a history, an athlete's first workout serves only as context.
     start_value: y_0 of a whole workout is the athlete's mean first training value (a new
@@ -107,6 +107,7 @@ class Workouts:
     fold: int
     split_seed: int
     own_workouts: int | None
+    own_at_least: int
     history: str
     start_value: str
     person_weight: float
@@ -141,7 +142,14 @@ class Workouts:
         for key in ("step", "max_gap_s", "max_target_gap_s", "input_factor"):
             if not (_is_number(getattr(self, key)) and getattr(self, key) > 0):
                 raise InputError(f"data.{key}={getattr(self, key)}: it takes a number above 0")
-        counts = ["steps", "stride", "min_piece_steps", "min_workouts", "batch_size"]
+        counts = [
+            "steps",
+            "stride",
+            "min_piece_steps",
+            "min_workouts",
+            "own_at_least",
+            "batch_size",
+        ]
         for key in counts if self.max_steps is None else [*counts, "max_steps"]:
             if not (isinstance(getattr(self, key), int) and getattr(self, key) > 0):
                 raise InputError(f"data.{key}={getattr(self, key)}: it takes a whole number, 1 up")
@@ -496,6 +504,7 @@ def _parts(protocol: Workouts, user: Int, order: Int) -> splits.Part:
                 user[used],
                 order[used],
                 own=protocol.own_workouts,
+                at_least=protocol.own_at_least,
                 test_share=protocol.fractions[2],
             )
     else:
@@ -731,7 +740,8 @@ def _spec(protocol: Workouts, table: WorkoutTable, fitted: Fitted) -> Spec:
     split = {
         "time": "by time per athlete, {:.0%}/{:.0%}/{:.0%}".format(*protocol.fractions),
         "user": f"by athlete, fold {protocol.fold} of {protocol.folds}"
-        + ("" if own is None else f", {own} own workouts trained on"),
+        + ("" if own is None else f", {own} own workouts trained on")
+        + ("" if own is None else f", of those with {protocol.own_at_least} or more"),
         "random": "random workouts (later ones may explain earlier ones)",
     }[protocol.split]
     history = {
