@@ -45,20 +45,26 @@ def by_time(user: NDArray[np.int64], order: NDArray[np.int64], fractions: Sequen
 
 
 def by_user(
-    user: NDArray[np.int64], *, folds: int, fold: int, val_fraction: float, seed: int
+    user: NDArray[np.int64],
+    *,
+    folds: int,
+    fold: int,
+    val_fraction: float,
+    seed: int,
+    at_least: int = 1,
 ) -> Part:
     """Users of fold `fold` (of `folds`, shuffled by `seed`) test; `val_fraction` of the others val.
 
-    No user is in two parts; over all folds each user is tested once.
+    No user is in two parts; over all folds each user with `at_least` units is tested once.
     """
-    users = np.unique(user)
-    if not 2 <= folds <= len(users):
-        raise ValueError(f"{folds} folds for {len(users)} users: need 2 <= folds <= users")
+    users, units = np.unique(user, return_counts=True)
+    able = users[units >= at_least]
+    if not 2 <= folds <= len(able):
+        raise ValueError(f"{folds} folds for {len(able)} users: need 2 <= folds <= users")
     if not 0 <= fold < folds:
         raise ValueError(f"fold {fold} of {folds}: need 0 <= fold < folds")
-    shuffled = np.random.default_rng([seed, 0]).permutation(users)
-    test = shuffled[fold::folds]
-    rest = np.setdiff1d(shuffled, test)
+    test = np.random.default_rng([seed, 0]).permutation(able)[fold::folds]
+    rest = np.setdiff1d(users, test)
     rest = np.random.default_rng([seed, 1, fold]).permutation(rest)
     n_val = min(max(1, round(len(rest) * val_fraction)), len(rest) - 1) if val_fraction > 0 else 0
     part = np.full(len(user), TRAIN, dtype=np.int8)
@@ -73,22 +79,17 @@ def with_own(
     order: NDArray[np.int64],
     *,
     own: int,
-    at_least: int,
     test_share: float,
 ) -> Part:
     """`by_user`, but of a tested user the last workouts are tested, `own` before them trained on.
 
     Tested are the last round(test_share * n) of a user's n workouts, at least one, the same ones
-    whatever `own` is; of the others the last `own` are in training, the rest is in no part. A user
-    with fewer than `at_least` workouts is in no part: he could not show what more of them do.
+    whatever `own` is; of the others the last `own` are in training, the rest is in no part.
     """
     found = part.copy()
     for u in np.unique(user[part == TEST]):
         rows = np.flatnonzero(user == u)
         rows = rows[np.argsort(order[rows])]
-        if len(rows) < at_least:
-            found[rows] = OUT
-            continue
         tested = max(1, round(test_share * len(rows)))
         earlier = rows[: len(rows) - tested]
         found[earlier] = OUT

@@ -71,7 +71,9 @@ def test_random_split_has_the_shares_and_hangs_on_the_seed() -> None:
 
 
 @given(
-    st.lists(st.integers(0, 6), min_size=8, max_size=60).filter(lambda u: len(set(u)) > 2),
+    st.lists(st.integers(0, 6), min_size=8, max_size=60).filter(
+        lambda users: sum(users.count(u) > 2 for u in set(users)) > 1
+    ),
     st.integers(0, 12),
     st.integers(0, 1),
 )
@@ -80,23 +82,23 @@ def test_own_workouts_go_into_training_and_the_tested_ones_stay(
 ) -> None:
     users = np.array(user)
     order = np.random.default_rng(len(user)).permutation(len(user))
-    part = splits.by_user(users, folds=2, fold=fold, val_fraction=0.2, seed=0)
-    some, none = (
-        splits.with_own(part, users, order, own=n, at_least=3, test_share=0.25) for n in (own, 0)
-    )
-    np.testing.assert_array_equal(some == splits.TEST, none == splits.TEST)
+    part = by_user(users, folds=2, fold=fold, val_fraction=0.2, seed=0, at_least=3)
+    some, none = (splits.with_own(part, users, order, own=n, test_share=0.25) for n in (own, 0))
+    np.testing.assert_array_equal(some == TEST, none == TEST)
     for u in set(user):
         rows = np.flatnonzero(users == u)
         rows = rows[np.argsort(order[rows])]
-        if part[rows[0]] != splits.TEST:
+        if part[rows[0]] != TEST:
             np.testing.assert_array_equal(some[rows], part[rows])
             continue
-        if len(rows) < 3:
-            assert (some[rows] == splits.OUT).all()
-            continue
+        assert len(rows) >= 3
         tested = max(1, round(0.25 * len(rows)))
-        assert (some[rows[-tested:]] == splits.TEST).all()
+        assert (some[rows[-tested:]] == TEST).all()
         earlier = some[rows[:-tested]]
-        assert (earlier == splits.TRAIN).sum() == min(own, len(earlier))
-        assert (np.sort(earlier == splits.TRAIN) == (earlier == splits.TRAIN)).all()  # the last
+        assert (earlier == TRAIN).sum() == min(own, len(earlier))
+        assert (np.sort(earlier == TRAIN) == (earlier == TRAIN)).all()  # the last
         assert set(none[rows[:-tested]]) <= {splits.OUT}
+    folds = [by_user(users, folds=2, fold=f, val_fraction=0.2, seed=0, at_least=3) for f in (0, 1)]
+    tested_once = sum((found == TEST).astype(int) for found in folds)
+    able = np.array([user.count(u) >= 3 for u in user])
+    np.testing.assert_array_equal(tested_once, able.astype(int))

@@ -68,7 +68,7 @@ class Workouts:
     split: "time" per athlete, "user" (fold `fold` of `folds` unseen), "random".
     own_workouts: with split "user", how many of a tested athlete's own earlier workouts are in
     training; tested are then the last ones (fractions[2]) of athletes with `own_at_least` or more,
-    the same whatever this is. null: none, and all workouts of every such athlete are tested.
+    the same whatever this is; folds are of these athletes. null: none, and all workouts of every such athlete are tested.
     history: context is the athlete's previous workout whatever its part, the last one in
     training, or none. With a history, an athlete's first workout serves only as context.
     start_value: y_0 of a whole workout is the athlete's mean first training value (a new
@@ -495,6 +495,7 @@ def _parts(protocol: Workouts, user: Int, order: Int) -> splits.Part:
                 fold=protocol.fold,
                 val_fraction=protocol.fractions[1],
                 seed=protocol.split_seed,
+                at_least=1 if protocol.own_workouts is None else protocol.own_at_least,
             )
         except ValueError as error:
             raise InputError(f"data.folds, data.fold: {error}") from error
@@ -504,7 +505,6 @@ def _parts(protocol: Workouts, user: Int, order: Int) -> splits.Part:
                 user[used],
                 order[used],
                 own=protocol.own_workouts,
-                at_least=protocol.own_at_least,
                 test_share=protocol.fractions[2],
             )
     else:
