@@ -68,7 +68,8 @@ class Workouts:
     split: "time" per athlete, "user" (fold `fold` of `folds` unseen), "random".
     own_workouts: with split "user", how many of a tested athlete's own earlier workouts are in
     training; tested are then the last ones (fractions[2]) of athletes with `own_at_least` or more,
-    the same whatever this is; folds are of these athletes. null: none, and all workouts of every such athlete are tested.
+    the same whatever this is; folds are of these athletes. null: none, and all workouts of a
+    tested athlete are.
     history: context is the athlete's previous workout whatever its part, the last one in
     training, or none. With a history, an athlete's first workout serves only as context.
     start_value: y_0 of a whole workout is the athlete's mean first training value (a new
