@@ -20,6 +20,8 @@ from fitexp.events import hyperparameters
 from fitexp.run import Run
 from tests.toy_run import ALLOW, CrashError, ToyModel, curve, toy_run
 
+pytestmark = pytest.mark.slow  # each trains
+
 WHOLE = ["best/val_mae_bpm", "best/val_rmse_bpm", "test/mae_bpm", "test/rmse_bpm"]
 AHEAD = ["test/at_10s/mae_bpm", "test/at_30s/mae_bpm"]
 IN_METRICS = {"best/val_mae_bpm": "val/mae_bpm", "best/val_rmse_bpm": "val/rmse_bpm"}

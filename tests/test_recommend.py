@@ -26,6 +26,8 @@ from tests.data.workouts.made import protocol, table, trivial
 from tests.data.workouts.test_routes import gpx
 from tests.test_retrieval import by_speed
 
+pytestmark = pytest.mark.slow  # each trains
+
 RUN: Any = SimpleNamespace(path="run")
 
 

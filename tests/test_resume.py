@@ -18,6 +18,8 @@ from fitexp.checkpoints import load_checkpoint, training_state
 from fitexp.run import BEST, LAST, Run
 from tests.toy_run import ALLOW, SIGNAL, CrashError, ToyModel, curve, toy_run
 
+pytestmark = pytest.mark.slow  # each trains
+
 EPOCHS = 4
 STEPS = 7  # batches of an epoch
 
