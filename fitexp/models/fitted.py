@@ -6,6 +6,7 @@ They run like any model (`fitexp train model=user_mean`) and stand beside every 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 
-class Fitted:
+class Fitted(ABC):
     """A predictor of single steps of prepared workouts, in physical units.
 
     fitted: all that `fit` learned, as plain arrays; a run folder keeps nothing else.
@@ -33,16 +34,16 @@ class Fitted:
         self.spec = spec
         self.fitted: dict[str, NDArray[Any]] = {}
 
+    @abstractmethod
     def fit(self, arrays: Arrays) -> None:
         """Learn from the measured steps of training workouts."""
-        raise NotImplementedError
 
+    @abstractmethod
     def at(self, arrays: Arrays, rows: Int, origins: Int | None) -> Float:
         """(n,) predictions of steps `rows` (n,).
 
         origins: short regime, rows of the last known targets, in the same workouts; None: whole.
         """
-        raise NotImplementedError
 
     def stands_beside(self, arrays: Arrays) -> bool:
         """Whether it belongs beside other models on these data."""
