@@ -243,7 +243,7 @@ def test_real_workouts(real_data: Path, folder: Path, capsys: pytest.CaptureFixt
 @pytest.mark.slow
 def test_whole_workouts_beat_every_mean(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The default run, cut at 12 epochs."""
-    metrics = check_run(*trained(["trainer.max_epochs=12"], capsys))
+    metrics = check_run(*trained(["trainer.max_epochs=12", "~data.baselines.boosting"], capsys))
     for name in MEANS:
         assert metrics["test/mae_bpm"] < metrics[f"baseline/{name}/test/mae_bpm"]
         assert metrics["test/rmse_bpm"] < metrics[f"baseline/{name}/test/rmse_bpm"]
@@ -254,6 +254,7 @@ def test_whole_workouts_beat_every_mean(folder: Path, capsys: pytest.CaptureFixt
 def test_short_term_beats_last_value_at_60_s(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    metrics = check_run(*trained(["data.regime=short", "trainer.max_epochs=8"], capsys))
+    words = ["data.regime=short", "~data.baselines.boosting"]
+    metrics = check_run(*trained([*words, "trainer.max_epochs=8"], capsys))
     last = metrics["baseline/last_value/test/at_60s/mae_bpm"]
     assert metrics["test/at_60s/mae_bpm"] < last
