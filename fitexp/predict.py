@@ -80,17 +80,8 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
     known = user in spec.attributes["user"][1:]
     own = _own_data(run, allow)
     validations = validations_of(run, own, given_s, allow) if own else {}
-    for line in notes(spec, plans, user, validations):
+    for line in [*notes(spec, plans, user, validations), *_too_long(run, spec, plans)]:
         print(f"fitexp: {line}", file=sys.stderr)
-    limit = run.config["data"]["max_steps"]
-    for plan in plans:
-        if limit is not None and plan.activity.time_s[-1] > limit * spec.step:
-            minutes = limit * spec.step / 60
-            print(
-                f"fitexp: {plan.name} lasts longer than the {minutes:g} min that the run was "
-                "trained on (data.max_steps): do not trust what follows them",
-                file=sys.stderr,
-            )
     earlier = _earlier(run, allow) if known and spec.history != "none" else None
     prepared = prepared_plans(run, plans, user, earlier, allow)
     validation = validations.get("known" if known else "strangers")
@@ -147,6 +138,19 @@ def notes(
     for plan in plans:
         lines += [f"{plan.file}: {n:,} {why}" for why, n in plan.activity.problems.items()]
     return lines
+
+
+def _too_long(run: Run, spec: Spec, plans: Sequence[Plan]) -> list[str]:
+    """A note on every plan that lasts longer than what the run was trained on."""
+    limit = run.config["data"]["max_steps"]
+    if limit is None:
+        return []
+    return [
+        f"{plan.name} lasts longer than the {limit * spec.step / 60:g} min that the run was "
+        "trained on (data.max_steps): do not trust what follows them"
+        for plan in plans
+        if plan.activity.time_s[-1] > limit * spec.step
+    ]
 
 
 # Data

@@ -272,6 +272,14 @@ class Run:
         return InputError(f"{self.path} is damaged: {name}: {why}")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that a user named, and those above it. Raises InputError where it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {path}: {error.strerror}") from error
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a whole file or leave the old one: temporary name, flush, rename."""
     path = Path(path)

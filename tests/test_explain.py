@@ -132,6 +132,8 @@ def test_a_model_s_importance_is_in_what_it_uses(
     assert rises.loc["user", "rise"] > 1
     assert rises.loc["sport", "rise"] > 1
     assert {path.name for path in Path("there").iterdir()} == {"importance.csv", "importance.png"}
+    assert cli.main(["explain", "mean", "-o", "mean/config.yaml"]) == 2
+    assert "cannot make mean/config.yaml: File exists" in capsys.readouterr().err
 
 
 @pytest.mark.slow

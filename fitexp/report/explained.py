@@ -19,7 +19,7 @@ from fitexp.data.spec import Spec
 from fitexp.report.plots import BASELINE, MEASURED, PREDICTED, save, words
 from fitexp.report.table import model_name
 from fitexp.report.text import rendered
-from fitexp.run import Run, write_text
+from fitexp.run import Run, make_folder, write_text
 
 if TYPE_CHECKING:
     from fitexp.explain import Attention, Importance, People
@@ -38,7 +38,7 @@ def write(
     people: People | None,
 ) -> None:
     """importance.csv and .png; attention.png and athletes.csv, .png where there are."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     rows = [{"input": one.name, "rise": one.rise, "sd": one.sd} for one in importance[1]]
     write_text(folder / "importance.csv", pd.DataFrame(rows).to_csv(index=False))
     save(importance_page(run, spec, importance), folder / "importance.png")

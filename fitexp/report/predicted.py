@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fitexp.data.spec import Spec
 from fitexp.report.plots import MEASURED, PREDICTED, save
 from fitexp.report.text import WIDTH, rendered
-from fitexp.run import write_text
+from fitexp.run import make_folder, write_text
 
 if TYPE_CHECKING:
     from fitexp.predict import Predicted, Validation
@@ -30,12 +30,7 @@ PROFILE = "#9aa5b1"
 
 def write(folder: Path, found: Sequence[Predicted], spec: Spec) -> None:
     """NAME.csv and NAME.png of every workout; what was there before is replaced."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        from fitexp.errors import InputError
-
-        raise InputError(f"cannot make {folder}: {error.strerror}") from error
+    make_folder(folder)
     for one in found:
         table = pd.DataFrame(
             {

@@ -17,10 +17,9 @@ from matplotlib.figure import Figure
 
 from fitexp.data.spec import Spec
 from fitexp.data.workouts.wanted import Mean, Target, Zone
-from fitexp.errors import InputError
 from fitexp.report.plots import PREDICTED, save
 from fitexp.report.text import rendered
-from fitexp.run import write_text
+from fitexp.run import make_folder, write_text
 
 if TYPE_CHECKING:
     from fitexp.predict import Validation
@@ -41,10 +40,7 @@ def write(
     validation: Validation | None,
 ) -> None:
     """recommendations.csv, all candidates, and recommendations.png of the best three."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {folder}: {error.strerror}") from error
+    make_folder(folder)
     table = pd.DataFrame(
         {
             "rank": range(1, len(found) + 1),
