@@ -62,6 +62,12 @@ class AttributeEmbeddings(nn.Module):
             for name, table in self.tables.items()
         ]
 
+    def groups_of(self, network: nn.Module, decay: Mapping[str, float]) -> list[dict[str, object]]:
+        """`decay_groups`, and one group for all else of the network that has these tables."""
+        embedded = {id(weight) for weight in self.parameters()}
+        rest = [weight for weight in network.parameters() if id(weight) not in embedded]
+        return [*self.decay_groups(decay), {"params": rest}]
+
 
 class ContextEncoder(nn.Module):
     """e_t = act(W_e [h_1,t; h_2,t] + b_e), two LSTMs over the previous workout.

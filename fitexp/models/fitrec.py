@@ -101,6 +101,4 @@ class FitRec(nn.Module):
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Each embedding with its L2 weight; all else under the optimiser's own setting."""
-        embedded = {id(weight) for weight in self.embeddings.parameters()}
-        rest = [weight for weight in self.parameters() if id(weight) not in embedded]
-        return [*self.embeddings.decay_groups(self.embedding_decay), {"params": rest}]
+        return self.embeddings.groups_of(self, self.embedding_decay)
