@@ -27,6 +27,8 @@ ROOMS: dict[str, set[str]] = {
     "data": {"data.spec", "data.scaling", "data.prepare", "data.batches", "targets"},
     "data.workouts.features": {"data", "data.prepare", "data.spec"},
     "data.workouts.layout": {"data", "data.prepare"},
+    "data.exercises": {"data", "data.spec", "data.scaling", "data.prepare", "targets"},
+    "active": set(),
     "models": {
         "data.spec",
         "data.prepare",

@@ -61,3 +61,41 @@ class Spec:
         known["attributes"] = {k: tuple(v) for k, v in known["attributes"].items()}
         known["scaling"] = {k: Scale(**v) for k, v in known["scaling"].items()}
         return cls(**known)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExerciseSpec:
+    """Facts of prepared events (kind "exercises") that cross into a run folder.
+
+    items: N names; an index N in a batch is "nothing" (left of a window). features: F columns of
+    `features`, what is known of a past event; profile: P columns of a user's profile;
+    item_profile: Q columns of an item's.
+    window: T, past events of a batch; answers: "last" (one answer, behind the window: S = 1) or
+    "every" (an answer behind every event: S = T).
+    folds: L, models that are trained side by side, each without its own part of the users; every
+    batch has a fold axis, of length 1 where nothing is left out. fold_names: what each leaves out.
+    categories: N, the expert's category of each item, "" where there is none.
+    protocol: what is printed with every number, as label -> words.
+    """
+
+    kind: str
+    source: str
+    simulated: bool
+    items: tuple[str, ...]
+    features: tuple[str, ...]
+    profile: tuple[str, ...]
+    item_profile: tuple[str, ...]
+    window: int
+    answers: str
+    folds: int
+    fold_names: tuple[str, ...]
+    categories: tuple[str, ...]
+    protocol: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ExerciseSpec:
+        tuples = ("items", "features", "profile", "item_profile", "fold_names", "categories")
+        return cls(**{**values, **{name: tuple(values[name]) for name in tuples}})
