@@ -94,10 +94,8 @@ def hyperparameters(
 
 
 def compared(spec: Spec) -> list[str]:
-    """Figures of the HPARAMS tab, of best.ckpt all of them; short: each horizon's MAE as well."""
-    errors = [f"{error}_{spec.unit}" for error in ("mae", "rmse")]
-    ahead = [f"test/at_{label}/{errors[0]}" for label in spec.horizons]
-    return [*(best_name(f"val/{e}") for e in errors), *(f"test/{e}" for e in errors), *ahead]
+    """Figures of the HPARAMS tab, of best.ckpt all of them."""
+    return [*(best_name(name) for name in spec.val_figures), *spec.test_figures]
 
 
 def best_name(name: str) -> str:

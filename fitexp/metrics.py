@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-HIGHER = ("hit_at_", "mrr")  # beginnings of names of figures that are better when higher
+HIGHER = (
+    "hit_at_",
+    "mrr",
+    "top1",
+    "top5",
+    "top10",
+    "ndcg",
+)  # beginnings of names of figures that are better when higher
 
 
 def mae(target: ArrayLike, prediction: ArrayLike) -> float:
@@ -72,3 +79,20 @@ def _error(target: ArrayLike, prediction: ArrayLike) -> np.ndarray:
     if not error.size:
         raise ValueError("no step to score")
     return error
+
+
+def ndcg(ranks: ArrayLike, k: int) -> float:
+    """NDCG@k with one right item: mean of 1 / log2(rank + 1) where the rank is k or better."""
+    values = np.asarray(ranks, np.float64)
+    return float(np.mean(np.where(values <= k, 1.0 / np.log2(values + 1.0), 0.0)))
+
+
+def ece(confidence: ArrayLike, hit: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error: sum over bins of share x |mean confidence - share of hits|.
+
+    `bins` equal parts of [0, 1]; confidence: probability of the answer given, hit: it was right.
+    """
+    sure, right = np.asarray(confidence, np.float64), np.asarray(hit, np.float64)
+    number = np.minimum((sure * bins).astype(int), bins - 1)
+    gap = np.bincount(number, sure, bins) - np.bincount(number, right, bins)
+    return float(np.abs(gap).sum() / len(sure))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fitexp import targets, worker
 from fitexp.actions import Options
 from fitexp.data.prepare import Prepared
-from fitexp.data.spec import UNKNOWN, Spec
+from fitexp.data.spec import UNKNOWN, WorkoutSpec
 from fitexp.data.workouts.layout import whole_rows
 from fitexp.data.workouts.plans import Plan, planned_table, read_plans, with_sport
 from fitexp.data.workouts.protocol import Workouts, arrays_of
@@ -69,7 +69,7 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
 
     if not words:
         raise InputError("fitexp predict needs files: FIT, TCX, GPX (also .gz) or CSV of samples")
-    spec = Spec.from_dict(run.spec)
+    spec = WorkoutSpec.from_dict(run.spec)
     check(run, spec)
     given_s = _seconds(options.last("--given"))
     plans = read_plans([Path(word) for word in words])
@@ -93,7 +93,7 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
     return 0
 
 
-def check(run: Run, spec: Spec) -> None:
+def check(run: Run, spec: WorkoutSpec) -> None:
     """Raise InputError for a run that does not predict the heart rate of whole workouts."""
     if spec.regime != "whole":
         raise InputError(
@@ -116,7 +116,7 @@ def _seconds(text: str | None) -> float:
 
 
 def notes(
-    spec: Spec, plans: Sequence[Plan], user: str, validations: dict[str, Validation]
+    spec: WorkoutSpec, plans: Sequence[Plan], user: str, validations: dict[str, Validation]
 ) -> list[str]:
     """What to know of the prediction before its figures."""
     lines = []
@@ -140,7 +140,7 @@ def notes(
     return lines
 
 
-def _too_long(run: Run, spec: Spec, plans: Sequence[Plan]) -> list[str]:
+def _too_long(run: Run, spec: WorkoutSpec, plans: Sequence[Plan]) -> list[str]:
     """A note on every plan that lasts longer than what the run was trained on."""
     limit = run.config["data"]["max_steps"]
     if limit is None:
@@ -183,7 +183,7 @@ def prepared_plans(
     protocol = dataclasses.replace(protocol, max_steps=None, min_piece_steps=2)
     table = planned_table(plans, user, earlier)
     names = [f"plan {plan.name}" for plan in plans]
-    return arrays_of(protocol, table, Spec.from_dict(run.spec), names)
+    return arrays_of(protocol, table, WorkoutSpec.from_dict(run.spec), names)
 
 
 def as_strangers(prepared: Prepared) -> Prepared:

@@ -11,25 +11,28 @@ from pytorch_lightning.callbacks import Callback
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 
-def epoch_line(row: dict[str, float], best: bool, epochs: int, unit: str) -> str:
-    """`epoch  3/50  train 0.1234  val 0.2345  mae 5.67 bpm  1.2 s  best`."""
+def epoch_line(row: dict[str, float], best: bool, epochs: int, figure: str) -> str:
+    """`epoch  3/50  train 0.1234  val 0.2345  mae 5.67 bpm  1.2 s  best`.
+
+    figure: name of the metric that is shown, `val/mae_bpm`; val/top1 is a percentage.
+    """
     of = f"/{epochs}" if epochs > 0 else ""
     parts = [f"epoch {int(row['epoch']):>{len(str(epochs))}}{of}"]
     for label, name in (("train", "train/loss"), ("val", "val/loss")):
         if name in row:
             parts.append(f"{label} {row[name]:.4g}")
-    mae = row.get(f"val/mae_{unit}")
-    if mae is not None:
-        parts.append(f"mae {mae:.2f} {unit.replace('_', '/')}")
+    if figure in row:
+        name, _, unit = figure.removeprefix("val/").partition("_")
+        parts.append(f"{name} {row[figure]:.2f} {unit.replace('_', '/') or '%'}")
     parts.append(f"{row['seconds']:.1f} s")
     return "  ".join([*parts, "best"] if best else parts)
 
 
-def epoch_printer(epochs: int, unit: str) -> Callable[[dict[str, float], bool], None]:
+def epoch_printer(epochs: int, figure: str) -> Callable[[dict[str, float], bool], None]:
     """Prints one line an epoch."""
 
     def tell(row: dict[str, float], best: bool) -> None:
-        print(epoch_line(row, best, epochs, unit), file=sys.stderr, flush=True)
+        print(epoch_line(row, best, epochs, figure), file=sys.stderr, flush=True)
 
     return tell
 

@@ -15,7 +15,7 @@ from fitexp import predict, targets, worker
 from fitexp.actions import Options
 from fitexp.data.prepare import Prepared
 from fitexp.data.sequences import Float, Int
-from fitexp.data.spec import UNKNOWN, Spec
+from fitexp.data.spec import UNKNOWN, WorkoutSpec
 from fitexp.data.splits import TEST, TRAIN
 from fitexp.data.workouts.habits import Habit, habit, moving_steps
 from fitexp.data.workouts.plans import Plan
@@ -67,7 +67,7 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
 
     if words:
         raise InputError(f"fitexp recommend takes one run: what is '{words[0]}'? (--routes FOLDER)")
-    spec = Spec.from_dict(run.spec)
+    spec = WorkoutSpec.from_dict(run.spec)
     predict.check(run, spec)
     allow = (*targets.allowed(), *options.values.get("--allow", ()))
     if "--evaluate" in options.flags:
@@ -119,7 +119,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _sports(spec: Spec, own: Prepared, user: str, asked: Sequence[str]) -> list[str]:
+def _sports(spec: WorkoutSpec, own: Prepared, user: str, asked: Sequence[str]) -> list[str]:
     """What was asked for, else the sports of the user's training workouts, else all."""
     known = spec.attributes["sport"][1:]
     for sport in asked:

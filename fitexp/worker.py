@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import copy
 import dataclasses
+import importlib
 import inspect
 import io
 import logging
@@ -21,7 +22,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -51,7 +52,7 @@ from fitexp.data.spec import Spec
 from fitexp.errors import InputError
 from fitexp.models.fitted import Fitted
 from fitexp.run import BEST, DESCRIBED, LAST, Run, provenance, write_bytes, write_json
-from fitexp.tasks.regression import Regression
+from fitexp.tasks.task import Task
 
 Config = Mapping[str, Any]
 Allow = Sequence[str] | None  # as fitexp.targets.locate takes it
@@ -79,6 +80,7 @@ PROFILERS: Mapping[str, type[Profiler]] = {
     "advanced": AdvancedProfiler,
     "pytorch": PyTorchProfiler,
 }
+RESULTS = {"workouts": "fitexp.report.results", "exercises": "fitexp.report.rankings"}  # by kind
 EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
 LOG_EVERY = 50  # steps between points of train/loss_step; fewer where an epoch has fewer
 
@@ -151,15 +153,14 @@ def test(
     device: str | None = None,  # noqa: PT028
 ) -> dict[str, float]:
     """Predict the test part from best.ckpt in this process; write the results. -> metrics."""
-    from fitexp.report.results import write_results
-
     prepared = _same_data(run, prepared, allow)
     model, predicted = _trained(run, prepared, allow, device)
     described = getattr(model, "described", None)
     if callable(described):  # label -> numbers or words, for the table and the plots
         write_json(run.file(DESCRIBED), described())
     val = predicted("val") if len(prepared.arrays["val"]) else None
-    write_results(run, prepared, predicted("test"), val, _baselines(run, prepared, allow))
+    write = importlib.import_module(RESULTS[prepared.spec.kind]).write_results
+    write(run, prepared, predicted("test"), val, _baselines(run, prepared, allow))
     return run.metrics
 
 
@@ -173,7 +174,7 @@ def evaluate(
     child folder RUN/evaluations/N, and other data are prepared with the run's vocabularies,
     scaling and start values.
     """
-    from fitexp.report.results import BASELINES
+    from fitexp.report.baselines import BASELINES
 
     config = overridden(run.config, overrides)
     _processes(config)
@@ -223,29 +224,25 @@ def predict_run(
     return predicted(part)
 
 
-def predict(module: Regression, data: Any, part: str) -> Predictions:
-    """Predictions of the windows of "val" or "test", in the order of their array.
+def predict(module: Task, data: Any, part: str) -> Predictions:
+    """Predictions of "val" or "test" by label, as `Task.answer` gives them; float32.
 
-    -> "rows" (N, 2): workout, first step; and by label what `Regression.predict_batch` answers:
-    "whole" (N, T), or (N,) for each horizon. float32, physical units.
+    "rows" (N, 2) says what each is of, in the order of the part's array.
     """
-    horizons = module.spec.horizons.values()
-    extra = max(horizons, default=1) - 1 if module.spec.regime == "short" else 0
     was_training = module.training
     module.eval()
     module.start_over()
     dtype = next(module.parameters()).dtype
     found: dict[str, list[NDArray[Any]]] = {}
     with torch.inference_mode():
-        for batch in data.batches(part, extra):
-            rows = torch.stack([batch["workout"], batch["first"]], dim=1)
-            found.setdefault("rows", []).append(rows.numpy())
+        for batch in data.tested(part):
             there = {
                 name: values.to(module.device, dtype if values.is_floating_point() else None)
                 for name, values in batch.items()
             }
-            for label, values in module.predict_batch(there).items():
-                found.setdefault(label, []).append(values.float().cpu().numpy())
+            for label, values in module.answer(there).items():
+                values = values.float() if values.is_floating_point() else values
+                found.setdefault(label, []).append(values.cpu().numpy())
     module.start_over()
     module.train(was_training)
     if not found:
@@ -275,7 +272,7 @@ def attention_of(
     with torch.inference_mode():
         for batch in data.batches(part):
             there = {name: values.to(module.device) for name, values in batch.items()}
-            alpha, beta = module.attention(there)
+            alpha, beta = cast(Any, module).attention(there)
             parts = (alpha, beta.mean(dim=1, keepdim=True), there["valid"])
             found.append(tuple(values.cpu().numpy() for values in parts))
     weights, over_time, steps = (np.concatenate(values) for values in zip(*found, strict=True))
@@ -344,17 +341,13 @@ def _build_fitted(node: Config, spec: Spec, allow: Allow) -> Fitted:
     _check_kind(node, spec, allow)
     with _mistake("model"):
         model: Fitted = targets.build(node, allow, spec=spec)
-    if spec.regime not in model.regimes:
-        raise InputError(
-            f"model {_class_name(node)} predicts with data.regime={model.regimes[0]} only, "
-            f"not {spec.regime}"
-        )
+    model.check()
     return model
 
 
 def _baselines(run: Run, prepared: Prepared, allow: Allow) -> dict[str, Fitted]:
     """The models of data.baselines that belong beside this one, as fitted to its training data."""
-    from fitexp.report.results import BASELINES, read_baselines
+    from fitexp.report.baselines import BASELINES, read_baselines
 
     known = read_baselines(run.file(BASELINES)) if run.file(BASELINES).is_file() else None
     found: dict[str, Fitted] = {}
@@ -400,7 +393,7 @@ def _class_name(node: Config) -> str:
     return str(node[targets.TARGET]).rpartition(".")[2]
 
 
-def build_module(config: Config, spec: Spec, allow: Allow = None) -> Regression:
+def build_module(config: Config, spec: Spec, allow: Allow = None) -> Task:
     """The task with its network, loss and optimizer. Raises InputError for data it cannot take."""
     node = config["model"]
     _check_kind(node, spec, allow)
@@ -417,8 +410,13 @@ def build_module(config: Config, spec: Spec, allow: Allow = None) -> Regression:
         optimizer=optimizer,
         spec=spec,
     )
-    if not isinstance(module, Regression):
+    if not isinstance(module, Task):
         raise InputError(f"task: {config['task'][targets.TARGET]} is not a task of fitexp")
+    if module.kind != spec.kind:
+        raise InputError(
+            f"task {_class_name(config['task'])} is for data of kind {module.kind}, "
+            f"but {spec.source} is of kind {spec.kind}: choose another task= or data="
+        )
     return module
 
 
@@ -433,7 +431,7 @@ def _trained(
     return module.model, lambda part: predict(module, data, part)
 
 
-def _best(run: Run, prepared: Prepared, allow: Allow, device: str | None) -> tuple[Regression, Any]:
+def _best(run: Run, prepared: Prepared, allow: Allow, device: str | None) -> tuple[Task, Any]:
     """The task with the run's best weights, on its device, and the data."""
     config = run.config
     if not run.file(BEST).is_file():
@@ -593,14 +591,12 @@ def _is_evaluation(run: Run) -> bool:
 
 def _check_fits(own: Spec, other: Spec) -> None:
     """Raise InputError if a model of data `own` cannot take data `other`."""
-    for name in ("kind", "target", "unit", "regime", "steps", "step", "step_unit", "inputs"):
-        had, has = getattr(own, name), getattr(other, name)
+    if own.kind != other.kind:
+        raise InputError(f"the run was trained on {own.kind}, the data are {other.kind}")
+    for name, had in own.fixed.items():
+        has = other.fixed[name]
         if had != has:
             raise InputError(f"the run was trained with {name} {had}, the data have {has}")
-    if (own.history == "none") != (other.history == "none"):
-        raise InputError(
-            f"the run was trained with data.history={own.history}, the data have {other.history}"
-        )
 
 
 def _check_unseen(trained: Prepared, tested: Prepared) -> None:
@@ -646,7 +642,9 @@ def _trainer(
             every_minutes=config["checkpoint"]["every_minutes"],
             every_steps=config["checkpoint"]["every_steps"],
             stop=stop,
-            on_epoch=progress.epoch_printer(-1 if epochs is None else int(epochs), spec.unit),
+            on_epoch=progress.epoch_printer(
+                -1 if epochs is None else int(epochs), spec.val_figures[0]
+            ),
         )
     ]
     if config["early_stopping"].get("patience") is not None:
@@ -708,7 +706,7 @@ def _check_keys(place: str, given: Config, takes: type, ours: Set[str]) -> None:
 def _monitor(config: Config, spec: Spec) -> str:
     """The figure that best.ckpt and early stopping go by."""
     monitor = str(config["early_stopping"]["monitor"])
-    known = ["val/loss", f"val/mae_{spec.unit}", f"val/rmse_{spec.unit}", "train/loss"]
+    known = ["val/loss", *spec.val_figures, "train/loss"]
     if monitor not in known:
         near = targets.did_you_mean(targets.closest(monitor, known))
         raise InputError(f"early_stopping.monitor={monitor}: it is one of {', '.join(known)}{near}")

@@ -391,6 +391,7 @@ def test_train_prints_the_table_and_last_the_folder(
     assert manifest["choices"] == {
         "model": "fitrec_attn",
         "data": "workouts_sim",
+        "task": "regression",
         "loss": "mse",
         "optimizer": "adam",
         "accelerator": "auto",

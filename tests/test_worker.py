@@ -14,7 +14,7 @@ import torch
 
 from fitexp import targets, worker
 from fitexp.checkpoints import StopFlag, load_checkpoint
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.errors import InputError
 from fitexp.progress import epoch_line
 from fitexp.run import BEST, LAST, Run
@@ -81,7 +81,7 @@ def test_predictions_are_those_of_the_best_weights(
     regime: str, request: pytest.FixtureRequest
 ) -> None:
     run: Run = request.getfixturevalue(regime)
-    spec = Spec.from_dict(run.spec)
+    spec = WorkoutSpec.from_dict(run.spec)
     arrays = targets.build(run.config["data"]).prepare().arrays
     for part in ("val", "test"):
         found = worker.predict_run(run, part=part, allow=ALLOW)
@@ -100,7 +100,7 @@ def test_batch_size_does_not_change_predictions(
     regime: str, request: pytest.FixtureRequest
 ) -> None:
     run: Run = request.getfixturevalue(regime)
-    spec = Spec.from_dict(run.spec)
+    spec = WorkoutSpec.from_dict(run.spec)
     module = worker.build_module(run.config, spec, ALLOW)
     module.load_state_dict(load_checkpoint(run.file(BEST))["state_dict"])
     prepared = targets.build(run.config["data"]).prepare()
@@ -119,7 +119,7 @@ def test_validation_figures_are_those_of_the_predictions(
 ) -> None:
     """val/mae as Lightning logged it, from the predictions file's own way to it."""
     run: Run = request.getfixturevalue(regime)
-    spec = Spec.from_dict(run.spec)
+    spec = WorkoutSpec.from_dict(run.spec)
     prepared = targets.build(run.config["data"]).prepare()
     found = worker.predict_run(run, prepared, "val", ALLOW)
     data = worker.build_data(run.config, prepared, ALLOW)
@@ -254,10 +254,10 @@ def test_one_line_an_epoch_on_standard_error_and_nothing_else(
 
 def test_epoch_line() -> None:
     row = {"epoch": 3, "train/loss": 0.12345, "val/loss": 2.0, "val/mae_bpm": 5.678, "seconds": 1.2}
-    assert epoch_line(row, True, 50, "bpm") == (
+    assert epoch_line(row, True, 50, "val/mae_bpm") == (
         "epoch  3/50  train 0.1235  val 2  mae 5.68 bpm  1.2 s  best"
     )
-    assert epoch_line({"epoch": 1, "seconds": 0.04}, False, -1, "km_h") == "epoch  1  0.0 s"
+    assert epoch_line({"epoch": 1, "seconds": 0.04}, False, -1, "val/mae_km_h") == "epoch  1  0.0 s"
 
 
 def test_the_manifest_tells_the_story(whole: Run) -> None:

@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor, nn
 
 from fitexp import compose, targets
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.run import Run
 from tests.data.workouts.made import trivial_nodes
 
@@ -33,7 +33,7 @@ class ToyModel(nn.Module):
     crash_at: int | None = None  # raise CrashError in this training forward of the process
     calls = 0
 
-    def __init__(self, *, spec: Spec, hidden: int, dropout: float) -> None:
+    def __init__(self, *, spec: WorkoutSpec, hidden: int, dropout: float) -> None:
         super().__init__()
         self.user = nn.Embedding(len(spec.attributes["user"]), 2)
         self.inner = nn.Linear(len(spec.inputs) + 4, hidden)
@@ -71,6 +71,7 @@ def toy_config(**overrides: Any) -> dict[str, Any]:
     data |= {"steps": 30, "stride": 10, "max_steps": 60, "horizons": [1, 3], "batch_size": 8}
     config = read("train")
     config |= {"data": data, "loss": read("loss/mse"), "optimizer": read("optimizer/adam")}
+    config["task"] = read("task/regression")
     config["accelerator"] = read("accelerator/cpu")
     config["model"] = {"_target_": "tests.toy_run.ToyModel", "hidden": 8, "dropout": 0.3}
     config["optimizer"]["lr"] = 0.05  # so high that the second and third epoch are not the best

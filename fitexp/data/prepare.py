@@ -29,10 +29,11 @@ Arrays = Mapping[str, NDArray[Any]]
 class Prepared:
     """What a data protocol hands on: arrays, what may be known of them, what was rejected.
 
-    report: "counts" and "rejected" (label -> number), "data_hash", "split_hash".
+    spec: the `Spec` of its kind; report: "counts" and "rejected" (label -> number), "data_hash",
+    "split_hash".
     """
 
-    spec: Spec
+    spec: Any
     arrays: Arrays
     report: Mapping[str, Any]
 

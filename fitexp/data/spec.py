@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+S = TypeVar("S", bound="Spec")
 UNKNOWN = "unknown"  # entry 0 of every vocabulary: values not seen in training
 
 
@@ -21,9 +22,59 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Facts of prepared data that cross into a run folder. Plain values only, torch-free.
+    """Facts of prepared data of any kind that cross into a run folder. Plain values, torch-free.
 
-    kind: "workouts" (later also "exercises", "windows"); source: name of the reader.
+    kind: "workouts" or "exercises"; source: name of the reader; simulated: made by a program.
+    protocol: what is printed with every number, as label -> words.
+    """
+
+    kind: str
+    source: str
+    simulated: bool
+    protocol: Mapping[str, str]
+
+    @property
+    def fixed(self) -> Mapping[str, object]:
+        """What other data must share with it to be given to a model of it."""
+        raise NotImplementedError
+
+    @property
+    def val_figures(self) -> tuple[str, ...]:
+        """Figures that validation logs; the first is shown after every epoch."""
+        raise NotImplementedError
+
+    @property
+    def val_label(self) -> str:
+        """The first of them in words, with its unit."""
+        raise NotImplementedError
+
+    @property
+    def test_figures(self) -> tuple[str, ...]:
+        """Figures of the test that runs are compared by."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
+        """The facts that `to_dict` gave. ValueError: of a kind that is not known, or another's."""
+        kinds = [kind for kind, found in KINDS.items() if issubclass(found, cls)]
+        if values["kind"] not in kinds:
+            raise ValueError(f"kind is {values['kind']!r}, not {' or '.join(kinds)}")
+        found = KINDS[values["kind"]]._of(dict(values))
+        assert isinstance(found, cls)
+        return found
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Spec:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkoutSpec(Spec):
+    """Facts of prepared workouts.
+
     unit: unit of the target ("bpm", "km_h"), the last part of every metric's name.
     steps: T, steps of one window; step: its size in step_unit ("s" or "m").
     inputs: the F columns of `x`, in order; attributes: name -> vocabulary, entry 0 is UNKNOWN.
@@ -31,12 +82,8 @@ class Spec:
     history: "previous" | "train_prior" | "none" (no context in the batches).
     scaling: column -> Scale, for every input, "since_last" and the target.
     start_by_user: y_0 of a whole workout per user in `unit`; UNKNOWN is the population's.
-    protocol: what is printed with every number, as label -> words.
     """
 
-    kind: str
-    source: str
-    simulated: bool
     target: str
     unit: str
     regime: str
@@ -49,23 +96,39 @@ class Spec:
     horizons: Mapping[str, int]
     scaling: Mapping[str, Scale]
     start_by_user: Mapping[str, float]
-    protocol: Mapping[str, str]
 
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+    @property
+    def fixed(self) -> Mapping[str, object]:
+        names = ("target", "unit", "regime", "steps", "step", "step_unit", "inputs")
+        context = "none" if self.history == "none" else "of an earlier workout"
+        return {**{name: getattr(self, name) for name in names}, "context": context}
+
+    @property
+    def val_figures(self) -> tuple[str, ...]:
+        return (f"val/mae_{self.unit}", f"val/rmse_{self.unit}")
+
+    @property
+    def val_label(self) -> str:
+        name = self.target.replace("derived_", "").replace("_", " ")
+        return f"validation MAE, {name} ({self.unit.replace('_', '/')})"
+
+    @property
+    def test_figures(self) -> tuple[str, ...]:
+        """Short regime: each horizon's MAE as well."""
+        ahead = tuple(f"test/at_{label}/mae_{self.unit}" for label in self.horizons)
+        return (f"test/mae_{self.unit}", f"test/rmse_{self.unit}", *ahead)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Spec:
-        known = dict(values)
-        known["inputs"] = tuple(known["inputs"])
-        known["attributes"] = {k: tuple(v) for k, v in known["attributes"].items()}
-        known["scaling"] = {k: Scale(**v) for k, v in known["scaling"].items()}
-        return cls(**known)
+    def _of(cls, values: dict[str, Any]) -> WorkoutSpec:
+        values["inputs"] = tuple(values["inputs"])
+        values["attributes"] = {k: tuple(v) for k, v in values["attributes"].items()}
+        values["scaling"] = {k: Scale(**v) for k, v in values["scaling"].items()}
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExerciseSpec:
-    """Facts of prepared events (kind "exercises") that cross into a run folder.
+class ExerciseSpec(Spec):
+    """Facts of prepared events: exercises, or whatever else is done one after the other.
 
     items: N names; an index N in a batch is "nothing" (left of a window). features: F columns of
     `features`, what is known of a past event; profile: P columns of a user's profile;
@@ -75,12 +138,8 @@ class ExerciseSpec:
     folds: L, models that are trained side by side, each without its own part of the users; every
     batch has a fold axis, of length 1 where nothing is left out. fold_names: what each leaves out.
     categories: N, the expert's category of each item, "" where there is none.
-    protocol: what is printed with every number, as label -> words.
     """
 
-    kind: str
-    source: str
-    simulated: bool
     items: tuple[str, ...]
     features: tuple[str, ...]
     profile: tuple[str, ...]
@@ -90,12 +149,29 @@ class ExerciseSpec:
     folds: int
     fold_names: tuple[str, ...]
     categories: tuple[str, ...]
-    protocol: Mapping[str, str]
 
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+    @property
+    def fixed(self) -> Mapping[str, object]:
+        names = ("items", "features", "profile", "item_profile", "window", "answers")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def val_figures(self) -> tuple[str, ...]:
+        return ("val/top1", "val/mrr")
+
+    @property
+    def val_label(self) -> str:
+        return "validation top-1 (%)"
+
+    @property
+    def test_figures(self) -> tuple[str, ...]:
+        return ("test/top1", "test/top5", "test/top10", "test/mrr")
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ExerciseSpec:
-        tuples = ("items", "features", "profile", "item_profile", "fold_names", "categories")
-        return cls(**{**values, **{name: tuple(values[name]) for name in tuples}})
+    def _of(cls, values: dict[str, Any]) -> ExerciseSpec:
+        for name in ("items", "features", "profile", "item_profile", "fold_names", "categories"):
+            values[name] = tuple(values[name])
+        return cls(**values)
+
+
+KINDS: Mapping[str, type[Spec]] = {"workouts": WorkoutSpec, "exercises": ExerciseSpec}

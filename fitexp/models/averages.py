@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.errors import InputError
 from fitexp.models.context import AttributeEmbeddings
 
@@ -87,7 +87,7 @@ class Averages(nn.Module):
     def __init__(
         self,
         *,
-        spec: Spec,
+        spec: WorkoutSpec,
         channels: int,
         hidden: int,
         attributes: Sequence[str],

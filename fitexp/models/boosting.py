@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fitexp.data.prepare import Arrays, scored
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.errors import InputError
 from fitexp.models.fitted import Float, Int
 from fitexp.models.ridge import Ridge, by_horizon, people_and_sports, training_sets
@@ -32,7 +32,7 @@ class Boosting(Ridge):
     def __init__(
         self,
         *,
-        spec: Spec,
+        spec: WorkoutSpec,
         scales: Sequence[float],
         memory: int,
         person_weight: float,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.errors import InputError
 
 ACTIVATIONS = ("none", "selu")
@@ -30,7 +30,7 @@ class AttributeEmbeddings(nn.Module):
     Raises InputError for a name that the data does not have, and for one named twice.
     """
 
-    def __init__(self, *, names: Sequence[str], width: int, spec: Spec) -> None:
+    def __init__(self, *, names: Sequence[str], width: int, spec: WorkoutSpec) -> None:
         super().__init__()
         known = list(spec.attributes)
         for name in names:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from fitexp.data.spec import Scale, Spec
+from fitexp.data.spec import Scale, WorkoutSpec
 from fitexp.errors import InputError
 from fitexp.models.context import ACTIVATIONS, AttributeEmbeddings, ContextEncoder, check_choice
 
@@ -43,7 +43,7 @@ class FitRec(nn.Module):
     def __init__(
         self,
         *,
-        spec: Spec,
+        spec: WorkoutSpec,
         target_scaling: str,
         hidden: int,
         dropout: float,

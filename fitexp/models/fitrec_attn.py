@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.models.additive import decode
 from fitexp.models.attention import InputAttention, TemporalAttention
 from fitexp.models.context import ACTIVATIONS, AttributeEmbeddings, ContextEncoder, check_choice
@@ -51,7 +51,7 @@ class FitRecAttn(nn.Module):
     def __init__(
         self,
         *,
-        spec: Spec,
+        spec: WorkoutSpec,
         hidden: int,
         attributes: Sequence[str],
         embedding: int,

@@ -13,30 +13,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitexp.data.prepare import Arrays
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.data.workouts.layout import ahead_rows, whole_rows
+from fitexp.errors import InputError
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 
 class Fitted(ABC):
-    """A predictor of single steps of prepared workouts, in physical units.
+    """A model without epochs, of any kind of data.
 
     fitted: all that `fit` learned, as plain arrays; a run folder keeps nothing else.
     """
 
-    kind: ClassVar[str] = "workouts"
-    regimes: ClassVar[tuple[str, ...]] = ("whole", "short")
+    kind: ClassVar[str]
     slow_to_fit: ClassVar[bool] = False  # beside runs it is kept in the cache
 
-    def __init__(self, *, spec: Spec) -> None:
+    def __init__(self, *, spec: Any) -> None:  # the Spec of its kind
         self.spec = spec
         self.fitted: dict[str, NDArray[Any]] = {}
 
+    def check(self) -> None:  # noqa: B027 - most take all data of their kind
+        """Raise InputError for data of its kind that it cannot take all the same."""
+
+    def stands_beside(self, arrays: Arrays) -> bool:
+        """Whether it belongs beside other models on these data."""
+        return True
+
     @abstractmethod
     def fit(self, arrays: Arrays) -> None:
-        """Learn from the measured steps of training workouts."""
+        """Learn from the training part."""
+
+    @abstractmethod
+    def predict(self, arrays: Arrays, part: str) -> dict[str, NDArray[Any]]:
+        """Predictions of a part, as `fitexp.worker.predict` gives them."""
+
+
+class FittedSeries(Fitted):
+    """A predictor of single steps of prepared workouts, in physical units."""
+
+    kind = "workouts"
+    regimes: ClassVar[tuple[str, ...]] = ("whole", "short")
+
+    def __init__(self, *, spec: WorkoutSpec) -> None:
+        super().__init__(spec=spec)
+
+    def check(self) -> None:
+        if self.spec.regime not in self.regimes:
+            raise InputError(
+                f"model {type(self).__name__} predicts with data.regime={self.regimes[0]} only, "
+                f"not {self.spec.regime}"
+            )
 
     @abstractmethod
     def at(self, arrays: Arrays, rows: Int, origins: Int | None) -> Float:
@@ -46,11 +74,9 @@ class Fitted(ABC):
         """
 
     def stands_beside(self, arrays: Arrays) -> bool:
-        """Whether it belongs beside other models on these data."""
-        return self.spec.regime in self.regimes
+        return bool(self.spec.regime in self.regimes)
 
     def predict(self, arrays: Arrays, part: str) -> dict[str, NDArray[Any]]:
-        """Predictions of the windows of a part, as `fitexp.worker.predict` gives them."""
         spec, windows = self.spec, np.asarray(arrays[part])
         out: dict[str, NDArray[Any]] = {"rows": windows}
         if spec.regime == "whole":

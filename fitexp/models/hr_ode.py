@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.errors import InputError
 from fitexp.models.averages import decayed_sums
 
@@ -92,7 +92,7 @@ class HeartRateODE(nn.Module):
     def __init__(
         self,
         *,
-        spec: Spec,
+        spec: WorkoutSpec,
         target_scaling: str,
         drift: bool,
         person_decay: float,

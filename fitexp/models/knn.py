@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitexp.data.prepare import Arrays, scored
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.data.workouts.features import rates, rows_of
 from fitexp.data.workouts.layout import TRAIN, step_of, workout_of
 from fitexp.errors import InputError
-from fitexp.models.fitted import Fitted, Float, Int
+from fitexp.models.fitted import FittedSeries, Float, Int
 from fitexp.models.means import BalancedMean
 
 
-class NearestWorkouts(Fitted):
+class NearestWorkouts(FittedSeries):
     """Mean of the targets that the person had at the same step of the k nearest workouts.
 
     Nearest of the person's training workouts: first those of the same sport, then by Euclidean
@@ -27,7 +27,7 @@ class NearestWorkouts(Fitted):
 
     regimes = ("whole",)
 
-    def __init__(self, *, spec: Spec, neighbours: int) -> None:
+    def __init__(self, *, spec: WorkoutSpec, neighbours: int) -> None:
         super().__init__(spec=spec)
         if not (isinstance(neighbours, int) and neighbours >= 1):
             raise InputError(f"model.neighbours={neighbours}: a whole number, 1 up")
@@ -86,7 +86,7 @@ class NearestWorkouts(Fitted):
         return sport.fitted
 
 
-def summary(spec: Spec, arrays: Arrays, workouts: Int) -> Float:
+def summary(spec: WorkoutSpec, arrays: Arrays, workouts: Int) -> Float:
     """(W, M) what the plan says of whole workouts: the mean of each rate and the log of the length.
 
     Of rates only what is above 0 counts: of vertical speed and grade, the climbing.

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitexp.data.prepare import Arrays, scored
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.data.workouts.layout import step_of, training_rows, workout_of
 from fitexp.errors import InputError
-from fitexp.models.fitted import Fitted, Float, Int
+from fitexp.models.fitted import FittedSeries, Float, Int
 
 STEP = "step"  # of a group: the number of the step within its workout
 PER = {"s": 60.0, "m": 1000.0}  # a curve has one value a minute, or a kilometre
 
 
-def codes(spec: Spec, arrays: Arrays, rows: Int, by: Sequence[str]) -> Int:
+def codes(spec: WorkoutSpec, arrays: Arrays, rows: Int, by: Sequence[str]) -> Int:
     """(n, len(by)) attributes as numbers of their vocabularies, 0 unknown; of STEP, its + 1."""
     names = list(spec.attributes)
     attributes = np.asarray(arrays["attributes"])[workout_of(arrays)[rows]]
@@ -28,14 +28,14 @@ def codes(spec: Spec, arrays: Arrays, rows: Int, by: Sequence[str]) -> Int:
     return np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0), np.int64)
 
 
-class GroupMean(Fitted):
+class GroupMean(FittedSeries):
     """Mean target of a step's group, e.g. of its user and sport (`by`).
 
     Backs off to larger groups that training has seen: by [user, sport], then by [user], then all.
     An unknown value is never a group of its own.
     """
 
-    def __init__(self, *, spec: Spec, by: Sequence[str]) -> None:
+    def __init__(self, *, spec: WorkoutSpec, by: Sequence[str]) -> None:
         super().__init__(spec=spec)
         known = [*spec.attributes, STEP]
         for name in by:
@@ -56,7 +56,7 @@ class GroupMean(Fitted):
 class StepMean(GroupMean):
     """Mean target at each step of a workout: all that is left to learn of shuffled targets."""
 
-    def __init__(self, *, spec: Spec) -> None:
+    def __init__(self, *, spec: WorkoutSpec) -> None:
         super().__init__(spec=spec, by=[STEP])
 
     def stands_beside(self, arrays: Arrays) -> bool:
@@ -70,7 +70,7 @@ class UserCurve(GroupMean):
     of the user). Behind the last minute that training has seen: that minute's value.
     """
 
-    def __init__(self, *, spec: Spec) -> None:
+    def __init__(self, *, spec: WorkoutSpec) -> None:
         super().__init__(spec=spec, by=["user"])
 
     def fit(self, arrays: Arrays) -> None:
@@ -94,7 +94,8 @@ class UserCurve(GroupMean):
     def _minute(self, arrays: Arrays, rows: Int) -> Int:
         """By the number of the step: on a distance grid, time would tell the speed."""
         covered = step_of(arrays)[rows] * self.spec.step
-        return (covered // PER[self.spec.step_unit]).astype(np.int64)
+        minute: Int = (covered // PER[self.spec.step_unit]).astype(np.int64)
+        return minute
 
 
 class BalancedMean(GroupMean):
@@ -113,7 +114,7 @@ class BalancedMean(GroupMean):
         self.fitted = group_means(people[:, :-1], means)
 
 
-class LastValue(Fitted):
+class LastValue(FittedSeries):
     """The last known target, for every horizon; short regime only."""
 
     regimes = ("short",)

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitexp.data.prepare import Arrays, scored
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.data.workouts.features import blocks
 from fitexp.data.workouts.layout import training_pairs, training_rows, workout_of
 from fitexp.errors import InputError
-from fitexp.models.fitted import Fitted, Float, Int
+from fitexp.models.fitted import FittedSeries, Float, Int
 
 PENALTIES = ("slope", "sport", "sport_slope", "person", "person_slope")
 
 
-class Ridge(Fitted):
+class Ridge(FittedSeries):
     """y = z'(b + s_sport + p_person), z the features of a step (z-scores) and a leading 1.
 
     Minimises sum_t w (y - z'(b + s + p))^2 + the penalties times the squares of their terms:
@@ -36,7 +36,7 @@ class Ridge(Fitted):
     def __init__(
         self,
         *,
-        spec: Spec,
+        spec: WorkoutSpec,
         scales: Sequence[float],
         memory: int,
         person_weight: float,
@@ -178,14 +178,14 @@ def check_features(scales: Sequence[float], memory: int) -> None:
         raise InputError(f"model.memory={memory}: a whole number of values, 1 up")
 
 
-def people_and_sports(spec: Spec, arrays: Arrays, rows: Int) -> tuple[Int, Int]:
+def people_and_sports(spec: WorkoutSpec, arrays: Arrays, rows: Int) -> tuple[Int, Int]:
     """(n,) numbers of the user and of the sport of each row, 0 unknown."""
     names = list(spec.attributes)
     found = np.asarray(arrays["attributes"])[workout_of(arrays)[rows]]
     return found[:, names.index("user")], found[:, names.index("sport")]
 
 
-def training_sets(spec: Spec, arrays: Arrays) -> list[tuple[str, Int, Int | None]]:
+def training_sets(spec: WorkoutSpec, arrays: Arrays) -> list[tuple[str, Int, Int | None]]:
     """What there is to fit: a label, training steps and (short regime) their last known steps."""
     if spec.regime == "whole":
         return [("whole", training_rows(arrays), None)]
@@ -195,7 +195,7 @@ def training_sets(spec: Spec, arrays: Arrays) -> list[tuple[str, Int, Int | None
     ]
 
 
-def by_horizon(spec: Spec, rows: Int, origins: Int | None) -> list[tuple[str, Int]]:
+def by_horizon(spec: WorkoutSpec, rows: Int, origins: Int | None) -> list[tuple[str, Int]]:
     """The label of the fit that answers, and which rows; between horizons the next longer one."""
     if origins is None:
         return [("whole", np.arange(len(rows)))]

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.report.plots import BASELINE, MEASURED, PREDICTED, save, words
 from fitexp.report.table import model_name
 from fitexp.report.text import rendered
@@ -32,7 +32,7 @@ Importances = tuple[float, "Sequence[Importance]"]
 def write(
     folder: Path,
     run: Run,
-    spec: Spec,
+    spec: WorkoutSpec,
     importance: Importances,
     attention: Attention | None,
     people: People | None,
@@ -49,7 +49,7 @@ def write(
         save(people_page(run, spec, people), folder / "athletes.png")
 
 
-def importance_page(run: Run, spec: Spec, importance: Importances) -> Figure:
+def importance_page(run: Run, spec: WorkoutSpec, importance: Importances) -> Figure:
     base, found = importance
     unit = spec.unit.replace("_", "/")
     figure, axis = plt.subplots(figsize=(8, 1.2 + 0.4 * len(found)), layout="constrained")
@@ -70,7 +70,7 @@ def importance_page(run: Run, spec: Spec, importance: Importances) -> Figure:
     return figure
 
 
-def attention_page(run: Run, spec: Spec, attention: Attention) -> Figure:
+def attention_page(run: Run, spec: WorkoutSpec, attention: Attention) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
     names = list(attention.inputs)
     left.barh(names, list(attention.inputs.values()), color=BASELINE, height=0.6)
@@ -88,7 +88,7 @@ def attention_page(run: Run, spec: Spec, attention: Attention) -> Figure:
     return figure
 
 
-def people_page(run: Run, spec: Spec, people: People) -> Figure:
+def people_page(run: Run, spec: WorkoutSpec, people: People) -> Figure:
     table = people.table
     figure, axis = plt.subplots(figsize=(7, 5.5), layout="constrained")
     for number, rows in table.groupby("cluster"):
@@ -114,7 +114,7 @@ def people_page(run: Run, spec: Spec, people: People) -> Figure:
 
 def text(
     run: Run,
-    spec: Spec,
+    spec: WorkoutSpec,
     importance: Importances,
     attention: Attention | None,
     people: People | None,

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fitexp.data.prepare import Prepared
-from fitexp.data.spec import Spec
+from fitexp.data.spec import Spec, WorkoutSpec
 from fitexp.run import write_bytes
 
 MEASURED, PREDICTED, BASELINE = "#444444", "#d1495b", "#2a78b8"
@@ -26,20 +26,25 @@ SHADES = ("#2a78b8", "#e08a2e", "#3f9b6c", "#8d62ad")
 NAMED = 12  # bars that carry their name
 
 
-def words(spec: Spec) -> tuple[str, str]:
+def words(spec: WorkoutSpec) -> tuple[str, str]:
     """Name of the target with its unit, and the mark that simulated data carry."""
     name = spec.target.replace("derived_", "").replace("_", " ")
-    return f"{name} ({spec.unit.replace('_', '/')})", "SIMULATED  " if spec.simulated else ""
+    return f"{name} ({spec.unit.replace('_', '/')})", simulated(spec)
 
 
-def farthest(table: pd.DataFrame, spec: Spec) -> tuple[str, pd.DataFrame]:
+def simulated(spec: Spec) -> str:
+    """What the titles of simulated data begin with."""
+    return "SIMULATED  " if spec.simulated else ""
+
+
+def farthest(table: pd.DataFrame, spec: WorkoutSpec) -> tuple[str, pd.DataFrame]:
     """Label and rows of the farthest horizon that has rows."""
     ahead = int(table["steps_ahead"].max())
     label = next(name for name, steps in spec.horizons.items() if steps == ahead)
     return label, table[table["steps_ahead"] == ahead]
 
 
-def workouts_page(table: pd.DataFrame, spec: Spec, title: str, most: int = 12) -> Figure:
+def workouts_page(table: pd.DataFrame, spec: WorkoutSpec, title: str, most: int = 12) -> Figure:
     """Predicted against measured, of workouts spread evenly over athletes' units.
 
     In the short regime the lines are the predictions at the farthest horizon that was scored.
@@ -82,7 +87,7 @@ def workouts_page(table: pd.DataFrame, spec: Spec, title: str, most: int = 12) -
     return figure
 
 
-def error_by_minute(table: pd.DataFrame, spec: Spec, title: str) -> Figure:
+def error_by_minute(table: pd.DataFrame, spec: WorkoutSpec, title: str) -> Figure:
     """MAE in each minute of the workout, the model beside the best mean baseline."""
     label, mark = words(spec)
     if spec.horizons:
@@ -113,22 +118,26 @@ def error_by_minute(table: pd.DataFrame, spec: Spec, title: str) -> Figure:
 
 
 def learning_curve(curve: pd.DataFrame, spec: Spec, title: str) -> Figure:
-    """Training and validation loss by epoch, and the validation error in physical units."""
-    label, mark = words(spec)
+    """Training and validation loss by epoch, and the first validation figure, if there is one."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for name, color, shown in (
         ("train/loss", BASELINE, "training"),
         ("val/loss", PREDICTED, "validation"),
     ):
-        left.plot(curve["epoch"], curve[name], color=color, marker=".", label=shown)
-    left.set_ylabel("loss (scaled units)")
+        if name in curve:
+            left.plot(curve["epoch"], curve[name], color=color, marker=".", label=shown)
+    left.set_ylabel("loss (scaled units)" if spec.kind == "workouts" else "loss")
     left.legend(frameon=False)
-    right.plot(curve["epoch"], curve[f"val/mae_{spec.unit}"], color=PREDICTED, marker=".")
-    right.set_ylabel(f"validation MAE, {label}")
+    figure_name, label = spec.val_figures[0], spec.val_label
+    if figure_name in curve:
+        right.plot(curve["epoch"], curve[figure_name], color=PREDICTED, marker=".")
+    else:
+        right.text(0.5, 0.5, "no validation part", ha="center", transform=right.transAxes)
+    right.set_ylabel(label)
     for axis in (left, right):
         axis.set_xlabel("epoch")
         axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"{mark}{title}: learning curve", fontsize=11)
+    figure.suptitle(f"{simulated(spec)}{title}: learning curve", fontsize=11)
     return figure
 
 
@@ -208,7 +217,9 @@ def _histograms(
     axis.legend(frameon=False, fontsize=8)
 
 
-def time_constants(constants: Mapping[str, Sequence[float]], spec: Spec, title: str) -> Figure:
+def time_constants(
+    constants: Mapping[str, Sequence[float]], spec: WorkoutSpec, title: str
+) -> Figure:
     """What a network learned to remember: a row of ticks per label, seconds on a log axis."""
     figure, axis = plt.subplots(figsize=(8, 1.2 + 0.5 * len(constants)), layout="constrained")
     axis.eventplot(

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.report.plots import MEASURED, PREDICTED, save
 from fitexp.report.text import WIDTH, rendered
 from fitexp.run import make_folder, write_text
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PROFILE = "#9aa5b1"
 
 
-def write(folder: Path, found: Sequence[Predicted], spec: Spec) -> None:
+def write(folder: Path, found: Sequence[Predicted], spec: WorkoutSpec) -> None:
     """NAME.csv and NAME.png of every workout; what was there before is replaced."""
     make_folder(folder)
     for one in found:
@@ -45,7 +45,7 @@ def write(folder: Path, found: Sequence[Predicted], spec: Spec) -> None:
         save(picture(one, spec), folder / f"{one.plan.name}.png")
 
 
-def picture(one: Predicted, spec: Spec) -> Figure:
+def picture(one: Predicted, spec: WorkoutSpec) -> Figure:
     """The prediction with its 80 % band and the measured line; below it speed and altitude."""
     figure, (upper, lower) = plt.subplots(
         2, 1, figsize=(9, 5), height_ratios=[3, 1.3], sharex=True, layout="constrained"
@@ -90,7 +90,7 @@ def smooth(values: NDArray[np.float64], time_s: NDArray[np.float64]) -> NDArray[
 
 
 def summary(
-    found: Sequence[Predicted], spec: Spec, user: str, validation: Validation | None
+    found: Sequence[Predicted], spec: WorkoutSpec, user: str, validation: Validation | None
 ) -> str:
     """One line a workout, at most 100 columns, and what the band is."""
     from rich.table import Table

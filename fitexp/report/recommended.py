@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.data.workouts.wanted import Mean, Target, Zone
 from fitexp.report.plots import PREDICTED, save
 from fitexp.report.text import rendered
@@ -35,7 +35,7 @@ def write(
     folder: Path,
     found: Sequence[Recommended],
     target: Target,
-    spec: Spec,
+    spec: WorkoutSpec,
     user: str,
     validation: Validation | None,
 ) -> None:
@@ -59,7 +59,9 @@ def write(
     save(picture(found[:SHOWN], target, spec, user, validation), folder / PICTURE)
 
 
-def summary(found: Sequence[Recommended], top: int, target: Target, spec: Spec, user: str) -> str:
+def summary(
+    found: Sequence[Recommended], top: int, target: Target, spec: WorkoutSpec, user: str
+) -> str:
     """The best `top`, at most 100 columns, and what the columns are."""
     from rich.table import Table
     from rich.text import Text
@@ -103,7 +105,7 @@ def summary(found: Sequence[Recommended], top: int, target: Target, spec: Spec, 
 def picture(
     found: Sequence[Recommended],
     target: Target,
-    spec: Spec,
+    spec: WorkoutSpec,
     user: str,
     validation: Validation | None,
 ) -> Figure:

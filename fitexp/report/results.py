@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,20 +12,19 @@ from numpy.typing import NDArray
 
 from fitexp import metrics
 from fitexp.data.prepare import Arrays, Prepared, scored
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.data.workouts.layout import ahead_rows, step_of, whole_rows, workout_of
-from fitexp.errors import InputError
-from fitexp.models.fitted import Fitted
+from fitexp.models.fitted import FittedSeries
 from fitexp.report import plots
+from fitexp.report.baselines import BASELINES, write_baselines
 from fitexp.report.subgroups import score_subgroups
 from fitexp.report.table import described, model_name
 from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
 
-BASELINES = "baselines.npz"
 FIRST_S = 120.0  # the first two minutes, in which a heart rate rises, are shown apart
 WHOLE = "whole"  # label of predictions of whole workouts
 Predictions = Mapping[str, NDArray[Any]]
-Baselines = Mapping[str, Fitted]
+Baselines = Mapping[str, FittedSeries]
 
 
 def predictions_table(
@@ -72,7 +70,7 @@ def predicted_columns(table: pd.DataFrame) -> dict[str, str]:
     return columns | ({"ceiling/noise_floor/": "expected"} if "expected" in table else {})
 
 
-def score(table: pd.DataFrame, spec: Spec, part: str) -> dict[str, float]:
+def score(table: pd.DataFrame, spec: WorkoutSpec, part: str) -> dict[str, float]:
     """Flat metrics of a predictions table, baselines beside the model.
 
     `PART/mae_UNIT` and `PART/rmse_UNIT`, pooled over steps; `*_workout_UNIT`, means over workouts
@@ -133,7 +131,7 @@ def write_results(
         "count/test/athletes": table["user_id"].nunique(),
         "count/test/steps": len(table.drop_duplicates(["unit_id", "step"])),
     }
-    _write_baselines(run.file(BASELINES), baselines)
+    write_baselines(run.file(BASELINES), baselines)
     packed = io.BytesIO()
     table.to_parquet(packed, index=False)
     write_bytes(run.file(PREDICTIONS), packed.getvalue())
@@ -165,33 +163,8 @@ def _subgroups(table: pd.DataFrame, prepared: Prepared) -> dict[str, float]:
     return out
 
 
-def read_baselines(path: Path) -> dict[str, dict[str, NDArray[Any]]]:
-    """What the baselines of a tested run had learned, by name."""
-    arrays: dict[str, dict[str, NDArray[Any]]] = {}
-    try:
-        packed = np.load(path, allow_pickle=False)
-        for key in packed.files:
-            name, _, part = key.partition("/")
-            own = arrays.setdefault(name, {})
-            if part:
-                own[part] = packed[key]
-        return arrays
-    except Exception as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}): remove it") from error
-
-
-def _write_baselines(path: Path, baselines: Baselines) -> None:
-    arrays: dict[str, Any] = {}
-    for name, model in baselines.items():
-        arrays[name] = np.zeros(0)  # that it was there, though it learns nothing
-        arrays |= {f"{name}/{key}": array for key, array in model.fitted.items()}
-    packed = io.BytesIO()
-    np.savez(packed, **arrays)
-    write_bytes(path, packed.getvalue())
-
-
 def _whole(
-    spec: Spec, arrays: Arrays, windows: NDArray[Any], predicted: NDArray[Any]
+    spec: WorkoutSpec, arrays: Arrays, windows: NDArray[Any], predicted: NDArray[Any]
 ) -> pd.DataFrame:
     row, exists = whole_rows(arrays, windows, spec.steps)
     counts = exists & arrays["observed"][row]
@@ -199,7 +172,7 @@ def _whole(
 
 
 def _ahead(
-    spec: Spec, arrays: Arrays, windows: NDArray[Any], ahead: int, predicted: NDArray[Any]
+    spec: WorkoutSpec, arrays: Arrays, windows: NDArray[Any], ahead: int, predicted: NDArray[Any]
 ) -> pd.DataFrame:
     row, origin, exists = ahead_rows(arrays, windows, spec.steps, ahead)
     counts = exists & arrays["observed"][row]

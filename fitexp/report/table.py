@@ -26,6 +26,10 @@ def closing_table(run: Run) -> str:
     """Model, baselines and ceiling of a finished run, and the protocol; at most 100 columns."""
     metrics = run.metrics
     spec = run.spec
+    if spec["kind"] == "exercises":
+        from fitexp.report import rankings
+
+        return rankings.closing_table(run)
     return results_table(
         metrics,
         model=model_name(run),
@@ -34,7 +38,7 @@ def closing_table(run: Run) -> str:
         protocol={
             **spec["protocol"],
             "training": run.manifest.get("training") or training_words(run.config),
-            **{label: _shown(values) for label, values in described(run).items()},
+            **described_words(run),
         },
         horizons=list(spec["horizons"]),
         counts={k: int(v) for k, v in metrics.items() if k.startswith("count/")},
@@ -56,6 +60,11 @@ def described(run: Run) -> dict[str, Sequence[float] | str]:
         raise InputError(f"{path} is damaged: remove it and evaluate the run again") from error
 
 
+def described_words(run: Run) -> dict[str, str]:
+    """`described` as it is printed."""
+    return {label: _shown(values) for label, values in described(run).items()}
+
+
 def _shown(values: Sequence[float] | str) -> str:
     """Words as they are; numbers sorted and rounded to three digits."""
     if isinstance(values, str):
@@ -67,8 +76,11 @@ def training_words(config: Mapping[str, Any]) -> str:
     """How the network was trained, as far as it belongs to the protocol."""
     task = config["task"]
     loss = str(config["loss"]["_target_"]).rpartition(".")[2].replace("_", " ")
-    over = "mean over steps" if task.get("reduction") == "mean" else "sum over a sequence's steps"
-    words = [f"{loss}, {over}", f"target scaling {task.get('target_scaling')}"]
+    words = [loss]
+    if "reduction" in task:  # of a series
+        mean = task["reduction"] == "mean"
+        words[0] += ", mean over steps" if mean else ", sum over a sequence's steps"
+        words.append(f"target scaling {task['target_scaling']}")
     if task.get("teacher_forcing"):
         words.append("teacher forced")
     if (limit := config["trainer"].get("limit_train_batches", 1.0)) != 1.0:

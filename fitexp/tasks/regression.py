@@ -6,21 +6,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
-import torch.distributed as dist
-from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fitexp.data.batches import Batch
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.errors import InputError
 from fitexp.tasks.scaler import Scaler
+from fitexp.tasks.task import Task, of_all_ranks, over_ranks, wide, world
 
 ANSWERS = ("y", "mask", "y_previous")  # never handed to a network as they are
 SERIES = ("x", "valid", "y", "mask", "y_previous", "context", "context_y")  # (B, T, ...)
 
 
-class Regression(LightningModule):
+class Regression(Task):
     """Train, validate and ask a network that predicts one physical series step by step.
 
     A batch is in physical units (bpm, km/h), the network in scaled ones; `scaler` stands between.
@@ -42,13 +41,15 @@ class Regression(LightningModule):
     training mean of the target.
     """
 
+    kind = "workouts"
+
     def __init__(
         self,
         *,
         model: nn.Module,
         loss: Callable[[Tensor, Tensor], Tensor],
         optimizer: Callable[[Iterable[Any]], Optimizer],
-        spec: Spec,
+        spec: WorkoutSpec,
         target_scaling: str,
         teacher_forcing: bool,
         reduction: str,
@@ -102,7 +103,7 @@ class Regression(LightningModule):
             return self.predict_scaled(batch)
         first, workout = batch["first"].tolist(), batch["workout"].tolist()
         answer: Tensor | None = None
-        for start in _of_all_ranks(sorted(set(first))):
+        for start in of_all_ranks(sorted(set(first))):
             rows = [row for row, value in enumerate(first) if value == start]
             ends: dict[tuple[int, int], float] = {}
             if rows:
@@ -119,7 +120,7 @@ class Regression(LightningModule):
                 if answer is None:
                     answer = scaled.new_zeros(len(first), *scaled.shape[1:])
                 answer[rows] = scaled
-            for key, value in _of_all_ranks(sorted(ends.items())):
+            for key, value in of_all_ranks(sorted(ends.items())):
                 self.carry[key] = value
         if answer is None:
             raise ValueError("a batch has no rows")
@@ -138,6 +139,11 @@ class Regression(LightningModule):
             if self.spec.regime == "whole":
                 return {"whole": self.scaler.inverse(self._predict_windows(batch))}
             return self._roll_out(batch)
+
+    def answer(self, batch: Batch) -> dict[str, Tensor]:
+        """`predict_batch` of windows; "rows" are workout and first step."""
+        rows = torch.stack([batch["workout"], batch["first"]], dim=1)
+        return {"rows": rows, **self.predict_batch(batch)}
 
     def _roll_out(self, batch: Batch) -> dict[str, Tensor]:
         T = self.spec.steps
@@ -171,18 +177,18 @@ class Regression(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         _, total, count = self._step(batch)
-        sums = _over_ranks(torch.stack([total.detach(), count.to(total)]))
-        self.train_sums = self.train_sums.to(sums.device, _wide(sums)) + sums
+        sums = over_ranks(torch.stack([total.detach(), count.to(total)]))
+        self.train_sums = self.train_sums.to(sums.device, wide(sums)) + sums
         everyone = sums[1].clamp(min=1.0)
         self.log("train/loss_step", sums[0] / everyone, prog_bar=True)
-        return total * (_world() / everyone)  # ranks' gradients are averaged: times their number
+        return total * (world() / everyone)  # ranks' gradients are averaged: times their number
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         scaled, total, count = self._step(batch)
         mask = batch["mask"]
         error = self.scaler.inverse(scaled) - batch["y"]
         parts = [total, count, (error.abs() * mask).sum(), (error.square() * mask).sum()]
-        sums = torch.stack([part.to(_wide(total)) for part in [*parts, mask.sum()]])
+        sums = torch.stack([part.to(wide(total)) for part in [*parts, mask.sum()]])
         self.val_sums = self.val_sums.to(sums.device, sums.dtype) + sums
 
     def on_train_epoch_end(self) -> None:
@@ -195,7 +201,7 @@ class Regression(LightningModule):
         self.val_sums = torch.zeros_like(self.val_sums)
 
     def on_validation_epoch_end(self) -> None:
-        loss, count, absolute, square, steps = _over_ranks(self.val_sums).tolist()
+        loss, count, absolute, square, steps = over_ranks(self.val_sums).tolist()
         nan = float("nan")
         self.log("val/loss", loss / count if count else nan)
         self.log(f"val/mae_{self.spec.unit}", absolute / steps if steps else nan)
@@ -210,32 +216,6 @@ class Regression(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.train_sums = checkpoint["train_sums"].clone()
-
-
-def _wide(like: Tensor) -> torch.dtype:
-    """float64, but float32 on the one device that has none."""
-    return torch.float32 if like.device.type == "mps" else torch.float64
-
-
-def _world() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def _over_ranks(sums: Tensor) -> Tensor:
-    """The sum over all ranks."""
-    if _world() > 1:
-        sums = sums.clone()
-        dist.all_reduce(sums)
-    return sums
-
-
-def _of_all_ranks(values: list[Any]) -> list[Any]:
-    """All ranks' values, sorted, each once."""
-    if _world() == 1:
-        return values
-    gathered: list[Any] = [None] * _world()
-    dist.all_gather_object(gathered, values)
-    return sorted({value for part in gathered for value in part})
 
 
 def _rows(batch: Batch, rows: list[int]) -> Batch:

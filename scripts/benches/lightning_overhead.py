@@ -73,12 +73,12 @@ def bare(run: Any, prepared: Any) -> tuple[list[float], Any]:
     import torch
 
     from fitexp import worker
-    from fitexp.data.spec import Spec
+    from fitexp.data.spec import WorkoutSpec
 
     config = run.config
     torch.set_num_threads(1)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
-    module = worker.build_module(config, Spec.from_dict(run.spec))
+    module = worker.build_module(config, WorkoutSpec.from_dict(run.spec))
     wide = config["trainer"]["precision"] == "64-true"
     module.to(torch.float64 if wide else torch.float32).train()
     loader = worker.build_data(config, prepared).train_dataloader()

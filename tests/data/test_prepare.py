@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from fitexp.data.prepare import Prepared, cache_folder, cached, digest, fingerprint
-from fitexp.data.spec import Scale, Spec
+from fitexp.data.spec import Scale, WorkoutSpec
 from fitexp.errors import InputError
 
-SPEC = Spec(
+SPEC = WorkoutSpec(
     kind="workouts",
     source="made",
     simulated=True,

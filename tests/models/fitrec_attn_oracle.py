@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fitexp.data.spec import UNKNOWN, Scale, Spec
+from fitexp.data.spec import UNKNOWN, Scale, WorkoutSpec
 from fitexp.models.fitrec_attn import FitRecAttn
 
 DECAY = {"user": 0.002, "sport": 0.005, "gender": 0.0}
@@ -24,7 +24,7 @@ class StepByStep(nn.Module):
     def __init__(
         self,
         *,
-        spec: Spec,
+        spec: WorkoutSpec,
         hidden: int,
         attributes: list[str],
         embedding: int,
@@ -172,9 +172,11 @@ def gradients(model: FitRecAttn, oracle: StepByStep) -> dict[str, tuple[Tensor, 
     return {name: (a.detach(), b.detach()) for name, (a, b) in pairs.items()}
 
 
-def tiny_spec(*, steps: int, inputs: int = 2, users: int = 5, history: str = "previous") -> Spec:
+def tiny_spec(
+    *, steps: int, inputs: int = 2, users: int = 5, history: str = "previous"
+) -> WorkoutSpec:
     names = tuple(f"input_{n}" for n in range(inputs))
-    return Spec(
+    return WorkoutSpec(
         kind="workouts",
         source="none",
         simulated=True,
@@ -199,7 +201,12 @@ def tiny_spec(*, steps: int, inputs: int = 2, users: int = 5, history: str = "pr
 
 
 def tiny_batch(
-    spec: Spec, *, size: int, teacher: bool, dtype: torch.dtype = torch.float64, seed: int = 0
+    spec: WorkoutSpec,
+    *,
+    size: int,
+    teacher: bool,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
 ) -> dict[str, Tensor]:
     """A scaled batch with padded rows, a shorter and a missing context, unknown attributes."""
     random = torch.Generator().manual_seed(seed)

@@ -11,14 +11,14 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from fitexp.data.spec import Scale, Spec
+from fitexp.data.spec import Scale, WorkoutSpec
 from tests.models.fitrec_attn_oracle import tiny_batch, tiny_spec
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 Batch = dict[str, Tensor]
 
 
-def spec_of(*inputs: str, steps: int = 12, **changes: Any) -> Spec:
+def spec_of(*inputs: str, steps: int = 12, **changes: Any) -> WorkoutSpec:
     """Five users, two sports; inputs of mean 1 and sd 2, scaled by 5; heart rate 140 +- 20 bpm."""
     scaling = {name: Scale(mean=1.0, sd=2.0, factor=5.0) for name in inputs}
     scaling["heart_rate"] = Scale(mean=140.0, sd=20.0)
@@ -33,7 +33,7 @@ def arguments(name: str) -> dict[str, Any]:
     return found
 
 
-def batch_of(spec: Spec, *, size: int = 7, told: bool = False, bpm: bool = False) -> Batch:
+def batch_of(spec: WorkoutSpec, *, size: int = 7, told: bool = False, bpm: bool = False) -> Batch:
     """`tiny_batch` in float64; bpm: its targets in physical units."""
     batch = tiny_batch(spec, size=size, teacher=told)
     for name in ("y0", "context_y", "y_previous"):

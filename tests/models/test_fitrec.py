@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fitexp import cli
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.errors import InputError
 from fitexp.models.fitrec import SELU_FLOOR, SELU_SLOPE, FitRec
 from fitexp.run import FINISHED, Run
@@ -21,7 +21,7 @@ INPUTS = ("distance", "altitude", "total_time")
 SMALL = {"hidden": 6, "embedding": 3, "context_hidden": 5, "context_width": 4, "dropout": 0.0}
 
 
-def small(spec: Spec | None = None, **changes: Any) -> FitRec:
+def small(spec: WorkoutSpec | None = None, **changes: Any) -> FitRec:
     torch.manual_seed(0)
     given = {**networks.arguments("fitrec"), "target_scaling": "none", **SMALL, **changes}
     return FitRec(spec=spec or spec_of(*INPUTS), **given).double()

@@ -12,7 +12,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 from fitexp import cli
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.errors import InputError
 from fitexp.models.hr_ode import BEND, DRIFT_S, PERSON, SPORT, HeartRateODE, follow
 from fitexp.run import Run
@@ -22,7 +22,7 @@ from tests.models.networks import Batch, batch_of, spec_of
 INPUTS = ("grade", "derived_speed")  # in any order
 
 
-def small(spec: Spec | None = None, **changes: Any) -> HeartRateODE:
+def small(spec: WorkoutSpec | None = None, **changes: Any) -> HeartRateODE:
     torch.manual_seed(0)
     given = {
         **networks.arguments("hr_ode"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fitexp.data.prepare import Arrays
-from fitexp.data.spec import Scale, Spec
+from fitexp.data.spec import Scale, WorkoutSpec
 from fitexp.data.workouts.layout import workout_of
 from fitexp.errors import InputError
 from fitexp.models.knn import NearestWorkouts, summary
@@ -12,7 +12,7 @@ from fitexp.models.means import BalancedMean
 from tests.models.test_ridge import PREPARED
 
 WHOLE = PREPARED["whole"]
-SPEC: Spec = dataclasses.replace(
+SPEC: WorkoutSpec = dataclasses.replace(
     WHOLE.spec,
     inputs=("derived_speed",),
     scaling={"derived_speed": Scale(mean=10.0, sd=2.0, factor=5.0)},

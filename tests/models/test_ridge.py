@@ -11,7 +11,7 @@ from fitexp.data.prepare import Prepared
 from fitexp.data.workouts.layout import ahead_rows, training_rows, workout_of
 from fitexp.data.workouts.protocol import arrays_of
 from fitexp.errors import InputError
-from fitexp.models.fitted import Fitted
+from fitexp.models.fitted import FittedSeries
 from fitexp.models.ridge import fit_terms
 from fitexp.targets import build
 from tests.data.workouts.made import CONF, protocol, table
@@ -32,7 +32,7 @@ BOTH = [
 EQUAL = {"slope": 1e-9, "sport": 7.0, "sport_slope": 7.0, "person": 7.0, "person_slope": 7.0}
 
 
-def made(prepared: Prepared, name: str = "ridge", **changed: Any) -> Fitted:
+def made(prepared: Prepared, name: str = "ridge", **changed: Any) -> FittedSeries:
     """conf/model/NAME.yaml with changes, fitted."""
     node: dict[str, Any] = {}
     for part in ("ridge", name):
@@ -40,7 +40,7 @@ def made(prepared: Prepared, name: str = "ridge", **changed: Any) -> Fitted:
     node.pop("defaults", None)
     if name == "boosting":
         node |= {"rounds": 20, "min_child_weight": 5}  # fast
-    model: Fitted = build(node | changed, spec=prepared.spec)
+    model: FittedSeries = build(node | changed, spec=prepared.spec)
     model.fit(prepared.arrays)
     return model
 
@@ -174,7 +174,7 @@ def test_it_predicts_again_from_what_it_learned(regime: str, name: str) -> None:
     """Plain arrays, as a run folder keeps them; every step a window asks for, in any order."""
     prepared = PREPARED[regime]
     model = made(prepared, name)
-    again: Fitted = type(model).__new__(type(model))
+    again: FittedSeries = type(model).__new__(type(model))
     again.__dict__ |= model.__dict__ | {"fitted": {k: v.copy() for k, v in model.fitted.items()}}
     assert all(values.dtype.kind in "fiu" for values in model.fitted.values())
     first, second = (m.predict(prepared.arrays, "test") for m in (model, again))

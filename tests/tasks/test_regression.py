@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fitexp.data.batches import Batch
-from fitexp.data.spec import Scale, Spec
+from fitexp.data.spec import Scale, WorkoutSpec
 from fitexp.errors import InputError
 from fitexp.losses import absolute_error, squared_error
 from fitexp.tasks import regression
@@ -20,7 +20,7 @@ from fitexp.tasks.regression import Regression
 MEAN, SD = 140.0, 20.0
 
 
-def spec(**changes: Any) -> Spec:
+def spec(**changes: Any) -> WorkoutSpec:
     values: dict[str, Any] = {
         "kind": "workouts",
         "source": "toy",
@@ -39,7 +39,7 @@ def spec(**changes: Any) -> Spec:
         "start_by_user": {"unknown": 90.0},
         "protocol": {},
     }
-    return Spec(**{**values, **changes})
+    return WorkoutSpec(**{**values, **changes})
 
 
 SHORT = {"regime": "short", "horizons": {"10s": 1, "30s": 3}}
@@ -71,7 +71,7 @@ class Follow(Recorder):
         return batch["y0"][:, None] + x.cumsum(dim=1) + self.bias
 
 
-def task(model: nn.Module, of: Spec, **changes: Any) -> Regression:
+def task(model: nn.Module, of: WorkoutSpec, **changes: Any) -> Regression:
     values: dict[str, Any] = {
         "loss": squared_error,
         "optimizer": functools.partial(torch.optim.SGD, lr=0.1),
@@ -172,8 +172,8 @@ def test_gradients_averaged_over_ranks_are_those_of_the_global_batch(
         torch.stack([p.detach().float() for p in m._step(s)[1:]])
         for m, s in zip(ranks, shares, strict=True)
     ]
-    monkeypatch.setattr(regression, "_world", lambda: 2)
-    monkeypatch.setattr(regression, "_over_ranks", lambda _: sums[0] + sums[1])
+    monkeypatch.setattr(regression, "world", lambda: 2)
+    monkeypatch.setattr(regression, "over_ranks", lambda _: sums[0] + sums[1])
     gradients = []
     for module, share in zip(ranks, shares, strict=True):
         module.training_step(share, 0).backward()

@@ -275,8 +275,8 @@ class _Joined:
                 self.rejected[reason] += 1
                 if len(self.shown) < SHOWN:
                     self.shown.append(f"line {self.lines + number}: {reason}")
-        for w in np.flatnonzero(fresh):
-            self.rejected.update(part.points[w])
+        for reason, counts in part.points.items():
+            self.rejected[reason] += int(np.array(counts)[fresh].sum())
         sizes = np.diff(part.offset)
         first = len(self.ids) - int(fresh.sum())  # sessions before this part
         columns: dict[str, Any] = dict(part.columns)

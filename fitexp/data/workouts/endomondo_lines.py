@@ -8,17 +8,19 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fitexp.data.sequences import Float, Int
+from fitexp.data.sequences import Bool, Float, Int
 from fitexp.data.workouts.literals import Fast, fast_parser, parse
 
 EARTH_KM = 6371.0088  # mean radius (IUGG)
 SERIES = ("timestamp", "heart_rate", "altitude", "latitude", "longitude")
+UNTIMED, REPEATED = "points without a timestamp", "points at a time that another has"
 # names that fitexp.data.workouts.series knows speed limits of; every other sport keeps its name
 SPORTS = {"running": "run", "walking": "walk", "swimming": "swim"}
 MAX_TIME_S = 1e11  # unix s, the year 5138; beyond it, as in milliseconds, a time is missing
@@ -40,8 +42,7 @@ class Part:
 
     sessions: column -> W values; line: (W,) line in the part, from 1; offset: (W+1,) first
     point of each workout; columns: COLUMNS -> (P,). lines: read in all; rejected: (line, reason,
-    text) of each that gave no workout; points: of each workout, reason -> points or values left
-    out.
+    text) of each that gave no workout; points: reason -> (W,) points or values left out.
     """
 
     sessions: dict[str, list[Any]]
@@ -50,32 +51,23 @@ class Part:
     columns: dict[str, NDArray[Any]]
     lines: int
     rejected: list[tuple[int, str, bytes]]
-    points: list[dict[str, int]]
+    points: dict[str, list[int]]
 
 
 def lines_from(stream: BinaryIO, start: int, end: float, limit: int) -> Iterator[tuple[int, bytes]]:
     """Lines that begin at bytes `start` <= byte < `end`, each with its first byte's number.
 
     `stream` stands at byte max(start - 1, 0). Of a line with over `limit` bytes the first
-    `limit` + 1 are given, without its end.
+    `limit` + 1 are given, without its end. Nothing is read behind the line that reaches `end`,
+    and of a longer one than `limit` no more than that beyond it.
     """
-
-    def skipped(piece: bytes) -> int:
-        """Bytes to the end of the line that `piece` is the beginning of."""
-        count = 0
-        while len(piece) > limit and not piece.endswith(b"\n"):
-            piece = stream.readline(limit + 1)
-            count += len(piece)
-        return count
-
     position = max(start - 1, 0)
-    if start > 0:
-        piece = stream.readline(limit + 1)
-        position += len(piece) + skipped(piece)
-    while position < end and (line := stream.readline(limit + 1)):
-        begin = position
-        position += len(line) + skipped(line)
-        yield begin, line
+    begins = start == 0  # a line begins at `position`
+    while position < end and (piece := stream.readline(limit + 1)):
+        if begins:
+            yield position, piece
+        position += len(piece)
+        begins = piece.endswith(b"\n")
 
 
 def make_part(
@@ -93,10 +85,10 @@ def make_part(
 
 @dataclass(frozen=True)
 class Workout:
-    """A line's workout: columns are COLUMNS -> (P,), points: reason -> number left out."""
+    """A line's workout: series has time_s and SERIES -> (P,), points: reason -> number left out."""
 
     session: dict[str, Any]
-    columns: dict[str, NDArray[Any]]
+    series: dict[str, Float]
     points: Counter[str]
 
 
@@ -107,25 +99,53 @@ def part_of(lines: Iterable[bytes], limit: int, parser: str) -> Part:
     numbers: list[int] = []
     rejected: list[tuple[int, str, bytes]] = []
     number = 0
-    with np.errstate(over="ignore"):  # beyond float32: missing
-        for number, line in enumerate(lines, 1):
-            try:
-                kept.append(workout_of(line, limit, fast))
-                numbers.append(number)
-            except LineError as error:
-                rejected.append((number, str(error), line))
+    for number, line in enumerate(lines, 1):
+        try:
+            kept.append(workout_of(line, limit, fast))
+            numbers.append(number)
+        except LineError as error:
+            rejected.append((number, str(error), line))
     names = ("workout", "athlete", "sport", "gender", "start")
-    empty = {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
-    columns = [empty, *(w.columns for w in kept)]
+    offset = np.cumsum([0, *(len(w.series["time_s"]) for w in kept)])
+    points = {reason: [w.points[reason] for w in kept] for reason in (UNTIMED, REPEATED)}
+    series = {
+        name: np.concatenate([np.zeros(0), *(w.series[name] for w in kept)])
+        for name in ("time_s", *SERIES[1:])
+    }
     return Part(
         sessions={name: [w.session[name] for w in kept] for name in names},
         line=np.array(numbers, dtype=np.int64),
-        offset=np.cumsum([len(found["time_s"]) for found in columns]),
-        columns={name: np.concatenate([found[name] for found in columns]) for name in COLUMNS},
+        offset=offset,
+        columns=_columns(series, offset, points),
         lines=number,
         rejected=rejected,
-        points=[dict(w.points) for w in kept],
+        points=points,
     )
+
+
+def _columns(
+    series: dict[str, Float], offset: Int, points: dict[str, list[int]]
+) -> dict[str, NDArray[Any]]:
+    """COLUMNS of a part's workouts; counts what is missing in `points`."""
+    columns: dict[str, NDArray[Any]] = {"time_s": series["time_s"]}
+    for key, name in (("heart_rate", "heart_rate_bpm"), ("altitude", "altitude_m")):
+        with np.errstate(over="ignore"):  # beyond float32: missing
+            values = series[key].astype(np.float32)
+        known = np.isfinite(values)
+        values[~known] = np.nan
+        columns[name] = values
+        points[f"missing values in {key}"] = _count(~known, offset)
+    latitude, longitude = series["latitude"], series["longitude"]
+    placed = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
+    columns["distance_km"] = _distance(latitude, longitude, placed, offset)
+    points["points without a position"] = _count(~placed, offset)
+    return columns
+
+
+def _count(points: Bool, offset: Int) -> list[int]:
+    """How many of each workout's points are True."""
+    counts: list[int] = np.add.reduceat(points, offset[:-1], dtype=np.int64).tolist()
+    return counts
 
 
 def workout_of(line: bytes, limit: int, fast: Fast | None) -> Workout:
@@ -155,13 +175,7 @@ def workout_of(line: bytes, limit: int, fast: Fast | None) -> Workout:
         "gender": _name(fields.get("gender", "unknown"), "gender"),
         "start": start,
     }
-    columns: dict[str, NDArray[Any]] = {
-        "time_s": series["time_s"],
-        "heart_rate_bpm": _measured(series, "heart_rate", points),
-        "altitude_m": _measured(series, "altitude", points),
-        "distance_km": _distance(series["latitude"], series["longitude"], points),
-    }
-    return Workout(session, columns, points)
+    return Workout(session, series, points)
 
 
 def _name(value: object, key: str) -> str:
@@ -190,51 +204,34 @@ def _timed(series: dict[str, Float]) -> tuple[float, dict[str, Float], Counter[s
     Without points that have no time or that of the one before.
     """
     time = series["timestamp"]
+    points: Counter[str] = Counter()
+    if (time[1:] > time[:-1]).all() and time[0] > -MAX_TIME_S and time[-1] < MAX_TIME_S:
+        return float(time[0]), {**series, "time_s": time - time[0]}, points
     known = np.abs(time) < MAX_TIME_S  # neither NaN nor nonsense
     if not known.any():
         raise LineError("lines without any timestamp")
     start = float(time[np.argmax(known)])
-    seconds: Float = time - start
-    series = {**series, "time_s": seconds}
-    points: Counter[str] = Counter()
-    change = np.diff(seconds)
-    if known.all() and (change > 0).all():
-        return start, series, points
-    change = np.diff(seconds[known])
+    change = np.diff(time[known])
     if (change < 0).any():
         raise LineError("lines whose timestamps go back")
-    points["points without a timestamp"] = int((~known).sum())
-    points["points at a time that another has"] = int((change == 0).sum())
+    points[UNTIMED] = int((~known).sum())
+    points[REPEATED] = int((change == 0).sum())
     kept = known.copy()
     kept[known] = np.append(True, change > 0)
-    return start, {key: values[kept] for key, values in series.items()}, +points
+    series = {**series, "time_s": time - start}
+    return start, {key: values[kept] for key, values in series.items()}, points
 
 
-def _measured(series: dict[str, Float], key: str, points: Counter[str]) -> NDArray[np.float32]:
-    values = series[key].astype(np.float32)
-    known = np.isfinite(values)
-    if not known.all():
-        points[f"missing values in {key}"] += int((~known).sum())
-        values[~known] = np.nan
-    return values
-
-
-def _distance(latitude: Float, longitude: Float, points: Counter[str]) -> NDArray[np.float32]:
-    """Cumulative km over the known positions; NaN at the others."""
-    placed = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
-    if placed.all():
-        return _way(latitude, longitude)
-    points["points without a position"] += int((~placed).sum())
+def _distance(latitude: Float, longitude: Float, placed: Bool, offset: Int) -> NDArray[np.float32]:
+    """Cumulative km over the `placed` positions of each workout; NaN at the others."""
+    km = np.zeros(placed.sum())
+    km[1:] = haversine_km(latitude[placed], longitude[placed])
+    for first, end in pairwise(np.append(0, np.cumsum(placed))[offset]):
+        km[first : first + 1] = 0.0
+        np.cumsum(km[first:end], out=km[first:end])
     distance = np.full(len(placed), np.nan, dtype=np.float32)
-    if placed.any():
-        distance[placed] = _way(latitude[placed], longitude[placed])
+    distance[placed] = km
     return distance
-
-
-def _way(latitude: Float, longitude: Float) -> NDArray[np.float32]:
-    way = np.zeros(len(latitude), dtype=np.float32)
-    way[1:] = np.cumsum(haversine_km(latitude, longitude))
-    return way
 
 
 def haversine_km(latitude: Float, longitude: Float) -> Float:

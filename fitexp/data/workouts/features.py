@@ -11,7 +11,7 @@ import numpy as np
 
 from fitexp.data.prepare import Arrays
 from fitexp.data.sequences import Bool, Float, Int
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 from fitexp.data.workouts.series import MAX_GRADE, MAX_VERTICAL_M_S
 
 SPEEDS = ("derived_speed", "speed")
@@ -24,7 +24,7 @@ BLOCK = 256  # workouts whose features are in memory at once
 
 
 def blocks(
-    spec: Spec,
+    spec: WorkoutSpec,
     arrays: Arrays,
     rows: Int,
     origins: Int | None,
@@ -56,7 +56,7 @@ def blocks(
 
 
 def of_steps(
-    spec: Spec, arrays: Arrays, workouts: Int, scales: Sequence[float]
+    spec: WorkoutSpec, arrays: Arrays, workouts: Int, scales: Sequence[float]
 ) -> tuple[Int, Float]:
     """All steps of some workouts: their rows (n,), rising, and features (n, C).
 
@@ -86,7 +86,7 @@ def rows_of(arrays: Arrays, workouts: Int) -> tuple[Int, Int, Int]:
     return np.repeat(begin, length) + number, number, starts
 
 
-def rates(spec: Spec, arrays: Arrays, rows: Int, number: Int) -> list[Float]:
+def rates(spec: WorkoutSpec, arrays: Arrays, rows: Int, number: Int) -> list[Float]:
     """The inputs that say how hard it is now, 0 at rest; `number` (n,) of each step in its workout.
 
     Those of RATES among the inputs. From altitude, where no input says it: on a time grid vertical
@@ -151,7 +151,7 @@ def past(arrays: Arrays, origins: Int, memory: int) -> Float:
     return np.hstack([y[:, :1], y[:, :-1] - y[:, 1:]])
 
 
-def _input(spec: Spec, arrays: Arrays, rows: Int, name: str) -> Float:
+def _input(spec: WorkoutSpec, arrays: Arrays, rows: Int, name: str) -> Float:
     """An input in its own unit."""
     scale = spec.scaling[name]
     scaled = np.asarray(arrays["x"])[rows, spec.inputs.index(name)].astype(np.float64)
@@ -163,7 +163,7 @@ def _begins_piece(arrays: Arrays, rows: Int, number: Int) -> Bool:
     return np.asarray((number == 0) | (np.diff(ends, prepend=-1) != 0))
 
 
-def _steps_since(spec: Spec, arrays: Arrays, rows: Int, number: Int) -> Float:
+def _steps_since(spec: WorkoutSpec, arrays: Arrays, rows: Int, number: Int) -> Float:
     """Steps since the one before, by true time on a time grid; on a distance grid 1.
 
     There the time of a gap would be part of the speed.

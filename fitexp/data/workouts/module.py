@@ -150,5 +150,9 @@ class WorkoutsData(pl.LightningDataModule):
         return self.batches("val")
 
     def test_dataloader(self) -> Batches:
+        return self.tested("test")
+
+    def tested(self, part: str) -> Batches:
+        """Batches of a part as it is tested: long enough for every horizon."""
         horizons = self.prepared.spec.horizons.values()
-        return self.batches("test", extra=max(horizons, default=1) - 1)
+        return self.batches(part, extra=max(horizons, default=1) - 1)

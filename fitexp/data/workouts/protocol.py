@@ -6,23 +6,22 @@ recommendation", WWW 2019; departures are said at the keys below.
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fitexp import targets
 from fitexp.data import splits
-from fitexp.data.prepare import Prepared, cached, code_version, digest, fingerprint
+from fitexp.data.prepare import Prepared, digest
 from fitexp.data.scaling import apply_scale, fit_scale
 from fitexp.data.sequences import Float, Int, forward_fill, step_ends
-from fitexp.data.spec import UNKNOWN, Scale, Spec
+from fitexp.data.sources import prepared
+from fitexp.data.spec import UNKNOWN, Scale, WorkoutSpec
 from fitexp.data.workouts.series import SERIES, Samples, Steps, to_steps
 from fitexp.data.workouts.table import WorkoutTable, reasons
 from fitexp.errors import InputError
@@ -185,30 +184,16 @@ class Workouts:
         if len(self.fractions) != 3 or abs(sum(self.fractions) - 1) > 1e-6:
             raise InputError("data.fractions: three shares (train, val, test) that add up to 1")
 
-    def prepare(self, spec: Spec | None = None, allow: Sequence[str] | None = None) -> Prepared:
+    def prepare(
+        self, spec: WorkoutSpec | None = None, allow: Sequence[str] | None = None
+    ) -> Prepared:
         """Read, resample, split and scale, or take that from the cache.
 
         With `spec` (of a trained run) its vocabularies, scaling and start values are used, so
         that other data come out as that run's model knows them. `allow`: what
         `source` may name (targets.locate).
         """
-        fields = asdict(self)
-        fields.pop("batch_size")
-        fields.pop("baselines")
-        path = fields.pop("path")
-        given = None if spec is None else spec.to_dict()
-        reader = inspect.getsourcefile(targets.locate(self.source[targets.TARGET], allow))
-        key = digest(fields, fingerprint(path), fingerprint(reader), given, code_version())
-        return cached(key, lambda: self._make(spec, allow))
-
-    def _make(self, spec: Spec | None, allow: Sequence[str] | None) -> Prepared:
-        table = targets.build(self.source, allow=allow, path=self.path)
-        if not isinstance(table, WorkoutTable):
-            raise InputError(
-                f"data.source: {self.source.get('_target_')} gives {type(table).__name__}, "
-                "not a WorkoutTable"
-            )
-        return arrays_of(self, table, spec)
+        return prepared(self, WorkoutTable, lambda t: arrays_of(self, t, spec), spec, allow)
 
 
 def _is_number(value: object) -> bool:
@@ -218,7 +203,7 @@ def _is_number(value: object) -> bool:
 def arrays_of(
     protocol: Workouts,
     table: WorkoutTable,
-    given: Spec | None = None,
+    given: WorkoutSpec | None = None,
     planned: Collection[str] = (),
 ) -> Prepared:
     """The protocol applied to a table; the arrays are those of `WorkoutsData` and `Layout`.
@@ -735,7 +720,7 @@ def _windows(protocol: Workouts, layout: Layout, part: splits.Part) -> dict[str,
     return found
 
 
-def _spec(protocol: Workouts, table: WorkoutTable, fitted: Fitted) -> Spec:
+def _spec(protocol: Workouts, table: WorkoutTable, fitted: Fitted) -> WorkoutSpec:
     unit = "s" if protocol.grid == "time" else "m"
     own = protocol.own_workouts
     split = {
@@ -789,7 +774,7 @@ def _spec(protocol: Workouts, table: WorkoutTable, fitted: Fitted) -> Spec:
         )
     if protocol.regime == "whole":
         words["start value"] = start[protocol.start_value]
-    return Spec(
+    return WorkoutSpec(
         kind=Workouts.kind,
         source=table.name,
         simulated=table.simulated,

@@ -14,7 +14,7 @@ from fitexp.compose import strip
 from fitexp.data.prepare import Prepared
 from fitexp.data.workouts.protocol import Workouts
 from fitexp.data.workouts.table import WorkoutTable
-from fitexp.models.fitted import Fitted
+from fitexp.models.fitted import FittedSeries
 from fitexp.targets import TARGET, build
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -42,7 +42,7 @@ def trivial_nodes() -> dict[str, dict[str, Any]]:
     }
 
 
-def trivial(prepared: Prepared) -> dict[str, Fitted]:
+def trivial(prepared: Prepared) -> dict[str, FittedSeries]:
     """The means that stand beside every run, fitted."""
     built = {n: build(node, spec=prepared.spec) for n, node in trivial_nodes().items()}
     found = {n: model for n, model in built.items() if model.stands_beside(prepared.arrays)}

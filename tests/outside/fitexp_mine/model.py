@@ -1,12 +1,12 @@
 from torch import Tensor, nn
 
-from fitexp.data.spec import Spec
+from fitexp.data.spec import WorkoutSpec
 
 
 class Mine(nn.Module):
     kind = "workouts"  # the data it takes
 
-    def __init__(self, *, spec: Spec, width: int) -> None:  # spec: by fitexp; the rest: YAML
+    def __init__(self, *, spec: WorkoutSpec, width: int) -> None:  # spec: by fitexp; the rest: YAML
         super().__init__()
         self.athlete = nn.Embedding(len(spec.attributes["user"]), width, padding_idx=0)
         self.gru = nn.GRU(len(spec.inputs), width, batch_first=True)

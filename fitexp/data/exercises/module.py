@@ -1,0 +1,146 @@
+"""Prepared events as whole batches of tensors, with an axis of folds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from fitexp.data import splits
+from fitexp.data.batches import Batch, Batches
+from fitexp.data.prepare import Prepared
+
+
+class EventGather:
+    """Rows of a part by row gather: row numbers (B,) -> a batch of B rows in each of L folds.
+
+    A row is an event ("last") or a user's whole history ("every"). Every fold has its own list of
+    rows; a shorter list is filled up with rows whose mask is 0.
+
+    Batch (N items; S = 1 for "last", T for "every"): items (L, B, T) past items, oldest first, N
+    where there is none; valid (L, B, T) there is one; features (L, B, T, F) and profile (L, B, P)
+    scaled, 0 where missing; item_profile (N, Q); target (L, B, S) item that came; mask (L, B, S)
+    1 where it counts; event (L, B, S) its number.
+    With "every", position t holds event t - 1 and its target is event t.
+    """
+
+    def __init__(self, prepared: Prepared, part: str) -> None:
+        spec, arrays = prepared.spec, prepared.arrays
+
+        def tensor(name: str) -> Tensor:
+            return torch.from_numpy(np.array(arrays[name]))  # a copy: the cache is read-only
+
+        self.every = spec.answers == "every"
+        self.nothing, self.window = len(spec.items), spec.window
+        self.user, self.item, self.begin = tensor("user"), tensor("item"), tensor("begin")
+        self.past = tensor("past")
+        self.features, self.profile = tensor("features"), tensor("profile")
+        self.feature_scaling = tensor("feature_center"), tensor("feature_scale")
+        self.profile_scaling = tensor("profile_center"), tensor("profile_scale")
+        self.item_profile = tensor("item_profile")
+        number = {name: number for number, name in splits.NAMES.items()}[part]
+        self.counts = tensor("part") == number  # (L, E)
+        self.rows = self._rows(arrays[part])
+
+    def _rows(self, pairs: np.ndarray) -> Tensor:
+        """(L, R) event or user numbers of each fold, -1 behind the end of a list."""
+        fold, event = pairs.T
+        if self.every:
+            pairs = np.unique(np.stack([fold, self.user.numpy()[event]], axis=1), axis=0)
+            fold, event = pairs.T
+        length = np.bincount(fold, minlength=len(self.counts))
+        rows = np.full((len(length), max(length, default=0)), -1)
+        place = np.arange(len(fold)) - np.repeat(np.cumsum(length) - length, length)
+        rows[fold, place] = event
+        return torch.from_numpy(rows)
+
+    def __len__(self) -> int:
+        return self.rows.shape[1]
+
+    def __call__(self, rows: np.ndarray) -> Batch:
+        row = self.rows[:, torch.from_numpy(rows)]  # (L, B)
+        exists, row = row >= 0, row.clamp(min=0)
+        if self.every:
+            user = row
+            step = torch.arange(self.window)
+            event = self.begin[user][..., None] + step
+            inside = event < self.begin[user + 1][..., None]
+            event = torch.minimum(event, self.begin[user + 1][..., None] - 1)
+            past = torch.where(inside & (step > 0), event - 1, -1)
+        else:
+            user, event, past = self.user[row], row[..., None], self.past[row]
+            inside = torch.ones_like(event, dtype=torch.bool)
+        fold = torch.arange(len(row))[:, None, None]
+        valid, past = past >= 0, past.clamp(min=0)
+        counts = self.counts[fold, event] & inside & exists[..., None]
+        return {
+            "items": torch.where(valid, self.item[past], self.nothing),
+            "valid": valid,
+            "features": _scaled(self.features[past], self.feature_scaling) * valid[..., None],
+            "profile": _scaled(self.profile[user], self.profile_scaling),
+            "item_profile": self.item_profile,
+            "target": self.item[event],
+            "mask": counts.float(),
+            "event": event,
+        }
+
+
+def _scaled(values: Tensor, scaling: tuple[Tensor, Tensor]) -> Tensor:
+    """values (L, ..., F) by each fold's mean and standard deviation; missing ones become 0."""
+    center, scale = (s.view(len(s), *[1] * (values.ndim - 2), -1) for s in scaling)
+    return ((values - center) / scale).nan_to_num(nan=0.0)
+
+
+class ExercisesData(pl.LightningDataModule):
+    """Whole batches of events; order of training batches is a function of (seed, epoch).
+
+    batch_size: rows of a global batch in each fold, shared out among `world` ranks.
+    overfit: batches to be learned by heart, which are training and validation part; 0: none.
+    """
+
+    def __init__(
+        self,
+        *,
+        prepared: Prepared,
+        batch_size: int,
+        seed: int,
+        overfit: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        super().__init__()
+        self.prepared = prepared
+        self.overfit = overfit
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+
+    def batches(self, part: str) -> Batches:
+        """Batches of "train" (shuffled), "val" or "test"."""
+        if self.overfit and part == "val":
+            part = "train"
+        gather = EventGather(self.prepared, part)
+        batches = Batches(
+            gather,
+            len(gather),
+            batch_size=self.batch_size,
+            seed=self.seed,
+            shuffle=part == "train",
+            rank=self.rank,
+            world=self.world,
+        )
+        return batches.first(self.overfit) if self.overfit and part == "train" else batches
+
+    def train_dataloader(self) -> Batches:
+        return self.batches("train")
+
+    def val_dataloader(self) -> Batches | list[Batches]:
+        """None where the protocol has no validation part: every epoch is the best then."""
+        batches = self.batches("val")
+        return batches if len(batches) else []
+
+    def tested(self, part: str) -> Batches:
+        """Batches of a part as it is tested."""
+        return self.batches(part)

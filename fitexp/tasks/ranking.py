@@ -1,0 +1,134 @@
+"""The one task for what comes next: any network that maps a batch of events to scores of items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fitexp.data.batches import Batch
+from fitexp.data.spec import ExerciseSpec
+from fitexp.errors import InputError
+from fitexp.tasks.task import Task, over_ranks, wide, world
+
+ANSWERS = ("target", "mask", "event")  # never handed to a network
+
+
+class Ranking(Task):
+    """Train, validate and ask a network that scores all items as the next one, in L folds at once.
+
+    The loss of a fold is the mean over its own rows of a batch (those with mask 1); what is
+    minimised is the sum over folds, so that each fold takes the steps it would take alone
+    (an optimizer that works element by element; clipping by the norm would couple them and is
+    refused). Logged: train/loss and val/loss, means over folds; val/top1 (%) and val/mrr over all
+    rows of all folds.
+
+    model: batch of `EventGather` without the answers -> logits (L, B, S, N). loss: logits (M, N),
+    targets (M,) -> (M,). optimizer: parameters -> Optimizer. spec: of the data.
+    """
+
+    kind = "exercises"
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        optimizer: Callable[[Iterable[Any]], Optimizer],
+        spec: ExerciseSpec,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.spec = spec
+        self.train_sums = torch.zeros(spec.folds, 2, dtype=torch.float64)  # loss, rows
+        self.val_sums = torch.zeros(spec.folds, 4, dtype=torch.float64)  # + hits, 1 / rank
+
+    def logits(self, batch: Batch) -> Tensor:
+        """(L, B, S, N)"""
+        inputs = {name: values for name, values in batch.items() if name not in ANSWERS}
+        return cast(Tensor, self.model(inputs))
+
+    def answer(self, batch: Batch) -> dict[str, Tensor]:
+        """Of every row with mask 1: "rows" fold and event, "probability" (n, N) of all items."""
+        fold, *rest = torch.nonzero(batch["mask"] > 0, as_tuple=True)
+        event = batch["event"][(fold, *rest)]
+        with torch.no_grad():
+            logits = self.logits(batch)[(fold, *rest)]
+        return {
+            "rows": torch.stack([fold, event], dim=1),
+            "probability": torch.softmax(logits.double(), dim=-1),
+        }
+
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits, and the losses (L, B, S), 0 where the mask is."""
+        logits, mask = self.logits(batch), batch["mask"]
+        losses = self.loss(logits.flatten(0, 2), batch["target"].flatten())
+        return logits, losses.view(mask.shape) * mask
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        _, losses = self._losses(batch)
+        total, rows = losses.sum(dim=(1, 2)), batch["mask"].sum(dim=(1, 2))  # (L,)
+        sums = over_ranks(torch.stack([total.detach(), rows], dim=1))
+        self.train_sums = self.train_sums.to(sums.device, wide(sums)) + sums
+        everyone = sums[:, 1].clamp(min=1.0)
+        self.log("train/loss_step", (sums[:, 0] / everyone).mean(), prog_bar=True)
+        return (total * (world() / everyone)).sum()  # ranks' gradients are averaged
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        logits, losses = self._losses(batch)
+        mask = batch["mask"]
+        rank = ranks(logits, batch["target"])
+        parts = [losses, mask, (rank == 1) * mask, mask / rank]
+        sums = torch.stack([part.sum(dim=(1, 2)).to(wide(losses)) for part in parts], dim=1)
+        self.val_sums = self.val_sums.to(sums.device, sums.dtype) + sums
+
+    def on_train_epoch_end(self) -> None:
+        loss, rows = self.train_sums.T
+        self.log("train/loss", (loss / rows.clamp(min=1.0)).mean())
+        self.train_sums = torch.zeros_like(self.train_sums)
+
+    def on_validation_epoch_start(self) -> None:
+        self.val_sums = torch.zeros_like(self.val_sums)
+
+    def on_validation_epoch_end(self) -> None:
+        loss, rows, hits, reciprocal = over_ranks(self.val_sums).sum(dim=0).tolist()
+        rows = rows or float("nan")
+        self.log("val/loss", loss / rows)
+        self.log("val/top1", 100.0 * hits / rows)
+        self.log("val/mrr", reciprocal / rows)
+
+    def configure_optimizers(self) -> Optimizer:
+        return self.optimizer(self.model.parameters())
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        if gradient_clip_val and self.spec.folds > 1 and gradient_clip_algorithm != "value":
+            raise InputError(
+                "trainer.gradient_clip_val: the norm is taken over all folds, which would couple "
+                "them; use +trainer.gradient_clip_algorithm=value or null"
+            )
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["train_sums"] = self.train_sums.clone()  # of the epoch in progress
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.train_sums = checkpoint["train_sums"].clone()
+
+
+def ranks(scores: Tensor, target: Tensor) -> Tensor:
+    """Rank, from 1, of the target among all items; of ties, the mean rank.
+
+    Shapes: scores (..., N), target (...) -> (...).
+    """
+    own = scores.gather(-1, target[..., None])
+    return (scores > own).sum(-1) + 0.5 * ((scores == own).sum(-1) + 1)
