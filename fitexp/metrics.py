@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-HIGHER = (
-    "hit_at_",
-    "mrr",
-    "top1",
-    "top5",
-    "top10",
-    "ndcg",
-)  # beginnings of names of figures that are better when higher
+# Beginnings of names of figures that are better when higher.
+HIGHER = ("hit_at_", "mrr", "top1", "top5", "top10", "ndcg")
 
 
 def mae(target: ArrayLike, prediction: ArrayLike) -> float:

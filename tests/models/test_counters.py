@@ -1,0 +1,91 @@
+"""Counters of what came next, against literal counting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fitexp.data import splits
+from fitexp.data.exercises.protocol import arrays_of
+from fitexp.data.prepare import Prepared
+from fitexp.models.counters import NextCounter, SameProfile
+from tests.data.exercises.made import made_table, protocol, random_histories
+
+HISTORIES = random_histories(6, 9, 4, seed=5)
+
+
+def literal(prepared: Prepared, order: int, prior: float) -> np.ndarray:
+    """Every fold counted anew from the histories, one event after the other."""
+    arrays, items = prepared.arrays, prepared.spec.items
+    found = []
+    for fold, event in arrays["test"]:
+        counts = [Counter[Any]() for _ in range(order + 1)]
+
+        def past(e: int, k: int) -> tuple[int, ...]:
+            rows = [e - i for i in range(1, k + 1)]
+            first = e - int(arrays["step"][e])
+            return tuple(int(arrays["item"][r]) if r >= first else -1 for r in rows)
+
+        for e in np.flatnonzero(arrays["part"][fold] == splits.TRAIN).tolist():
+            for k in range(order + 1):
+                counts[k][(past(e, k), int(arrays["item"][e]))] += 1
+        p = [(counts[0][((), x)] + 1 / len(items)) for x in range(len(items))]
+        p = [value / (sum(counts[0].values()) + 1) for value in p]
+        for k in range(1, order + 1):
+            own = past(int(event), k)
+            total = sum(n for (known, _), n in counts[k].items() if known == own)
+            p = [(counts[k][(own, x)] + prior * p[x]) / (total + prior) for x in range(len(items))]
+        found.append(p)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("changed", [{}, {"repeats": 2, "folds": 3}, {"split": "last_part"}])
+def test_probabilities_are_those_of_counting_anew(order: int, changed: dict[str, Any]) -> None:
+    prepared = arrays_of(protocol(min_past=1, **changed), made_table(HISTORIES))
+    model = NextCounter(spec=prepared.spec, order=order, prior=0.7)
+    model.fit(prepared.arrays)
+    found = model.predict(prepared.arrays, "test")
+    assert found["rows"].tolist() == np.asarray(prepared.arrays["test"]).tolist()
+    np.testing.assert_allclose(found["probability"], literal(prepared, order, 0.7), rtol=1e-12)
+    np.testing.assert_allclose(found["probability"].sum(1), 1.0, rtol=1e-12)
+
+
+def test_a_past_that_never_came_is_the_shorter_one() -> None:
+    histories = {"ann": "ababab", "bob": "ababab", "cid": "acc"}
+    prepared = arrays_of(protocol(min_past=1), made_table(histories))
+    models = [NextCounter(spec=prepared.spec, order=k, prior=1.0) for k in (0, 1)]
+    for model in models:
+        model.fit(prepared.arrays)
+    popular, bigram = (m.predict(prepared.arrays, "test")["probability"] for m in models)
+    np.testing.assert_allclose(bigram[-1], popular[-1])  # after c, which only cid had
+
+
+def test_the_sentinel_finds_windows_of_the_same_user() -> None:
+    """Everybody walks round in his own direction: his profile and last items tell the next."""
+    histories = {f"u{u}": ("abcdefgh" * 8)[:: 1 if u % 2 else -1][u : u + 56] for u in range(6)}
+    hits = {}
+    for split in ("random", "held_out_users"):
+        changed: dict[str, Any] = {"split": split, "fractions": [0.7, 0.1, 0.2], "min_past": 2}
+        prepared = arrays_of(protocol(**changed), made_table(histories))
+        target = np.asarray(prepared.arrays["item"])[prepared.arrays["test"][:, 1]]
+        for name, model in (
+            ("sentinel", SameProfile(spec=prepared.spec, order=1, prior=1.0)),
+            ("bigram", NextCounter(spec=prepared.spec, order=1, prior=1.0)),
+        ):
+            model.fit(prepared.arrays)
+            found = model.predict(prepared.arrays, "test")["probability"]
+            hits[split, name] = found.argmax(1) == target
+    assert hits["random", "sentinel"].mean() > 0.9 > 0.7 > hits["random", "bigram"].mean()
+    held_out = hits["held_out_users", "sentinel"]
+    assert held_out.tolist() == hits["held_out_users", "bigram"].tolist()
+
+
+def test_the_sentinel_stands_beside_one_fold_only() -> None:
+    for split, beside in (("random", True), ("leave_one_user_out", False)):
+        prepared = arrays_of(protocol(split=split), made_table(HISTORIES))
+        model = SameProfile(spec=prepared.spec, order=1, prior=1.0)
+        assert model.stands_beside(prepared.arrays) is beside
