@@ -38,6 +38,7 @@ from fitexp.errors import InputError
 
 SMALLEST, LARGEST = 0.01, 1000.0  # alpha between these is what was measured
 STEP, STRETCH, REACH = 0.1, 5.0, 40.0  # trapezoids: e^-REACH of an integrand is left out
+TINY = 1e-300  # stands for probabilities below floats
 ROWS = 512  # margins integrated at once
 Floats = NDArray[np.float64]
 Alpha = Sequence[float] | Floats
@@ -95,11 +96,17 @@ def mass(alpha: Alpha) -> float:
 
 
 def sample(alpha: Alpha, n: int, rng: np.random.Generator) -> Floats:
-    """n margins by Monte Carlo: Dirichlet draws, those with Y1 <= Y2 rejected (the paper's way)."""
+    """n margins by Monte Carlo: Dirichlet draws, those with Y1 <= Y2 rejected (the paper's way).
+
+    Raises InputError where fewer than one draw in a thousand would be kept.
+    """
     a = _checked(alpha)
+    share = mass(a)
+    if share < 1e-3:
+        raise InputError(f"too few draws to keep: P(Y1 > Y2) is {share:.2g} for alpha {alpha}")
     kept, found = [], 0
     while found < n:
-        y = rng.dirichlet(a, size=int(1.1 * (n - found) / mass(a)) + 16)
+        y = rng.dirichlet(a, size=int(1.1 * (n - found) / share) + 16)
         margins = (y[:, 0] - y[:, 1])[y[:, 0] > y[:, 1]]
         kept.append(margins)
         found += len(margins)
@@ -228,7 +235,7 @@ def _solve(p: float, a: tuple[float, float, float]) -> float:
     part, log_p = (_below, np.log(p)) if p <= 0.5 else (_above, np.log1p(-p))
 
     def excess(u: float) -> float:
-        return float(np.log(part(np.array([expit(u)]), a)[0]) - log_p)
+        return float(np.log(max(part(np.array([expit(u)]), a)[0], TINY)) - log_p)
 
     low, high = -700.0, 36.0  # expit of these: 1e-304 and the last float below 1 but one
     sign = 1.0 if p <= 0.5 else -1.0

@@ -66,7 +66,7 @@ def fit_test(margins: ArrayLike, alpha: Alpha) -> Fit:
     Too good where alpha was fitted to the same margins: p is then too high, and only a rejection
     counts. p is too low where margins of one user resemble each other. A margin of 1 is a rounded
     one and counts as the last float below it. More than 2 KNOTS margins are looked up in a cubic
-    Hermite spline of P(Z <= z), within 1e-6.
+    Hermite spline of P(Z <= z), within 1e-6 where alpha is 0.1 or more.
     """
     values = np.asarray(margins, np.float64).ravel()
     if not len(values) or not np.all((values >= 0) & (values <= 1)):

@@ -92,7 +92,7 @@ def test_small_probabilities_are_integrals_of_the_closed_form(alpha: Triple, z: 
     """int_0^z f = int e^u f(e^u) du, u from far below log z, where the rest is a power of z."""
     power = min(1.0, alpha[0] + alpha[1])
     low = np.log(z) - 30 / power
-    steps = np.linspace(low, np.log(z), 25)
+    steps = np.linspace(low, np.log(z), 17)
     nodes, weights = np.polynomial.legendre.leggauss(10)
     half = np.diff(steps)[:, None] / 2
     u = (steps[:-1, None] + half) + half * nodes
@@ -144,7 +144,7 @@ def test_outside_and_unknown() -> None:
     np.testing.assert_array_equal(marginal.cdf(z, PAPER), [0.0, 1.0, np.nan])
 
 
-@pytest.mark.parametrize("alpha", [PAPER, (0.2, 0.3, 0.1), (30.0, 2.0, 5.0)])
+@pytest.mark.parametrize("alpha", [PAPER, (0.2, 0.3, 0.1), (800.0, 700.0, 900.0)])
 def test_quantile_inverts(alpha: Triple) -> None:
     p = np.array([1e-12, 1e-3, 0.4, 0.6, 0.999])
     z = marginal.quantile(p, alpha)
@@ -183,6 +183,8 @@ def test_bad_alpha_is_one_sentence(alpha: tuple[float, ...]) -> None:
 def test_a_law_without_mass_is_refused() -> None:
     with pytest.raises(ValueError, match="the first never exceeds the second"):
         marginal.mass((0.01, 1000.0, 1.0))
+    with pytest.raises(ValueError, match=r"too few draws to keep: P\(Y1 > Y2\) is 3.5e-18"):
+        marginal.sample((1.0, 58.0, 1.0), 1, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, np.nan, [0.5, 2.0]])

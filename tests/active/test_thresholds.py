@@ -34,7 +34,7 @@ def test_empirical_is_an_order_statistic_by_hand() -> None:
 @pytest.mark.parametrize(("n", "level"), [(99, 0.01), (50, 0.1), (30, 0.04)])
 def test_empirical_asks_at_its_level_over_exchangeable_margins(n: int, level: float) -> None:
     """Rate over draws of n held-out margins and a new one: k / (n + 1), never above the level."""
-    studies, k = 20_000, int((n + 1) * level + 1e-9)
+    studies, k = 10_000, int((n + 1) * level + 1e-9)
     drawn = np.random.default_rng(n).beta(2, 0.7, (studies, n + 1))
     asked = [new < thresholds.empirical(held, level) for *held, new in drawn]
     error = np.sqrt(level / studies)
