@@ -39,6 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "models.fitted": {"data.spec", "data.prepare", "data.workouts.layout"},
     "tasks": {"data.spec", "data.scaling", "data.batches", "losses", "metrics"},
     "report": {
+        "active",
         "data",
         "data.spec",
         "data.prepare",
