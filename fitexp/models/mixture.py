@@ -55,8 +55,9 @@ class Mixture(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         valid, v = batch["valid"], self.events.vectors
         h = to_the_end(self.memory(to_the_start(self.events(batch), valid)), valid)
-        projected = self.project(answered(h, self.spec))
-        taste, attention = projected.unflatten(-1, (2, self.tastes, -1)).unbind(-3)
-        weights = (attention @ v.T).softmax(dim=-2)  # (B, S, M, N)
-        found: Tensor = (weights * (taste @ v.T)).sum(dim=-2) + self.scores.bias
+        h = answered(h, self.spec)
+        projected = self.project(h.flatten(0, 1))  # as one matrix: vmap is slow on more axes
+        products = projected.view(-1, v.shape[1]) @ v.T
+        taste, attention = products.view(*h.shape[:2], 2, self.tastes, len(v)).unbind(2)
+        found: Tensor = (attention.softmax(dim=2) * taste).sum(dim=2) + self.scores.bias
         return found

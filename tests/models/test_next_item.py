@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -199,10 +198,10 @@ def test_mixture_is_the_softmax_over_tastes() -> None:
             tastes, attentions = projected[:18].view(3, 6), projected[18:].view(3, 6)
             scores = []
             for i in range(7):
-                weight = [math.exp(float(a @ v[i])) for a in attentions]
-                parts = [w * float(m @ v[i]) for w, m in zip(weight, tastes, strict=True)]
-                scores.append(sum(parts) / sum(weight) + float(b[i]))
-            answers.append(torch.tensor(scores, dtype=torch.float64))
+                weight = [torch.exp(a @ v[i]) for a in attentions]
+                parts = [w * (m @ v[i]) for w, m in zip(weight, tastes, strict=True)]
+                scores.append(sum(parts) / sum(weight) + b[i])
+            answers.append(torch.stack(scores))
         return torch.stack(answers)
 
     agrees(model, oracle)
