@@ -51,6 +51,7 @@ from fitexp.data.prepare import Prepared, cached_arrays, code_version, digest, f
 from fitexp.data.spec import Spec
 from fitexp.errors import InputError
 from fitexp.models.fitted import Fitted
+from fitexp.models.folds import Folds
 from fitexp.run import BEST, DESCRIBED, LAST, Run, provenance, write_bytes, write_json
 from fitexp.tasks.task import Task
 
@@ -398,7 +399,7 @@ def build_module(config: Config, spec: Spec, allow: Allow = None) -> Task:
     node = config["model"]
     _check_kind(node, spec, allow)
     with _mistake("model"):
-        model = targets.build(node, allow, spec=spec)
+        model = _network(node, spec, allow)
     with _mistake("optimizer"):
         optimizer = targets.partial(config["optimizer"], allow, later=("params",))
         optimizer(model.parameters())  # its values are checked now
@@ -418,6 +419,18 @@ def build_module(config: Config, spec: Spec, allow: Allow = None) -> Task:
             f"but {spec.source} is of kind {spec.kind}: choose another task= or data="
         )
     return module
+
+
+def _network(node: Config, spec: Spec, allow: Allow) -> nn.Module:
+    """The network, with as many folds as the data have: its own (`stacked`) or stacked here."""
+
+    def build() -> nn.Module:
+        network: nn.Module = targets.build(node, allow, spec=spec)
+        return network
+
+    if getattr(targets.locate(node[targets.TARGET], allow), "stacked", True):
+        return build()
+    return Folds(build=build, folds=cast(Any, spec).folds)
 
 
 def _trained(
