@@ -21,10 +21,8 @@ from fitexp.data.prepare import Prepared, scored
 from fitexp.data.sequences import Float, Int
 from fitexp.data.workouts import candidates as among
 from fitexp.errors import InputError
-from fitexp.run import METRICS, Run, write_json
+from fitexp.run import METRICS, RECOMMEND, RECOMMENDED, Run, write_json
 
-RECOMMEND = "recommend.json"
-PLACE = "test/recommend/"
 TESTS_AT_ONCE = 40  # some 2,000 workouts: bounds memory
 DIGITS = 4
 Score = Callable[[int, Int, float], Float]  # test, candidates, mean target -> (n,), lowest best
@@ -72,9 +70,9 @@ class Retrieval:
         out: dict[str, float] = {}
         for way, figures in self.figures("").items():
             prefix = f"baseline/{way}/" if way else ""
-            out |= {f"{prefix}{PLACE}{name}": value for name, value in figures.items()}
-        out[f"count/{PLACE}workouts"] = len(self.tests)
-        out[f"count/{PLACE}left_out"] = self.left_out
+            out |= {f"{prefix}{RECOMMENDED}{name}": value for name, value in figures.items()}
+        out[f"count/{RECOMMENDED}workouts"] = len(self.tests)
+        out[f"count/{RECOMMENDED}left_out"] = self.left_out
         return out
 
 

@@ -50,7 +50,17 @@ from fitexp.data.prepare import Prepared, cached_arrays, code_version, digest, f
 from fitexp.data.spec import Spec
 from fitexp.errors import InputError
 from fitexp.models.fitted import Fitted
-from fitexp.run import BEST, DESCRIBED, LAST, Run, provenance, write_bytes, write_json
+from fitexp.run import (
+    BEST,
+    DESCRIBED,
+    LAST,
+    METRICS,
+    RECOMMENDED,
+    Run,
+    provenance,
+    write_bytes,
+    write_json,
+)
 from fitexp.tasks.regression import Regression
 
 Config = Mapping[str, Any]
@@ -169,16 +179,19 @@ def evaluate(
     """Test once more. -> the run that holds the results, and its metrics.
 
     overrides: `key=value` on the run's config, of data or accelerator. Without one of data the
-    results are the run's own, to the last digit, and are written there again; else they go to a
-    child folder RUN/evaluations/N, and other data are prepared with the run's vocabularies,
-    scaling and start values.
+    results are the run's own, to the last digit, and are written there again (the weights are the
+    same: figures that `recommend --evaluate` added stay); else they go to a child folder
+    RUN/evaluations/N, and other data are prepared with the run's vocabularies, scaling and start
+    values.
     """
     from fitexp.report.results import BASELINES
 
     config = overridden(run.config, overrides)
     _processes(config)
     if config["data"] == run.config["data"]:
-        return run, test(run, None, allow, _device(config))
+        added = {name: value for name, value in run.metrics.items() if RECOMMENDED in name}
+        write_json(run.file(METRICS), test(run, None, allow, _device(config)) | added)
+        return run, run.metrics
     if _is_evaluation(run):
         raise InputError(f"{run.path} is an evaluation: evaluate {run.path.resolve().parents[1]}")
     own = _spec(run)
