@@ -91,7 +91,8 @@ def by_run(path: str, user: str, long: bool, allow: Sequence[str]) -> Speeds:
             if not timed(route, sport) and length_km(route.activity) >= shortest
         ]
         kept = [route for route in asked if length_km(route.activity) <= longest]
-        notes = []
+        mae = run.metrics.get(f"test/by_sport/{sport}/mae_km_h")
+        notes = [f"speed of {sport} by {path}: test MAE {mae:.1f} km/h"] if mae is not None else []
         if len(kept) < len(asked):
             notes.append(
                 f"left out: {len(asked) - len(kept):,} routes in {sport} of over {longest:g} km, "
