@@ -58,7 +58,7 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
     "recommend": {
         "workouts": Action(
             does="fitexp.recommend:command",
-            values=("-o", "--user", "--target", "--routes", "--sport", "--top"),
+            values=("-o", "--user", "--target", "--routes", "--speed", "--sport", "--top"),
             flags=("--evaluate", "--long"),
         ),
     },

@@ -112,6 +112,8 @@ written to RUN/recommend.json and as test/recommend/... to RUN/metrics.json
   --user ID        an athlete of the run's data; without, the population is used
   --routes FOLDER  of GPX, TCX and FIT files (also .gz), with or without times (default: the
                    workouts of the run's data)
+  --speed RUN      a trained run of speed (data.target=derived_speed) tells how fast the user
+                   covers what was not recorded (default: his median speed by grade)
   --sport NAME     may be repeated (default: the sports of the user's training workouts)
   --top 10         rows of the table; recommendations.csv has all
   --long           also what lasts longer than the run was trained on (data.max_steps)

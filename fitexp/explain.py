@@ -24,6 +24,7 @@ from fitexp.data.workouts.layout import (
     whole_rows,
     workout_of,
 )
+from fitexp.data.workouts.table import WorkoutTable
 from fitexp.errors import InputError
 from fitexp.run import Run
 
@@ -52,6 +53,9 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
     if isinstance(people, str):
         print(f"fitexp: no clusters of athletes: {people}", file=sys.stderr)
         people = None
+    known = known_of_people(run, allow) if people and prepared.spec.simulated else None
+    if people and known is not None:
+        people = replace(people, table=people.table.join(known))
     folder = Path(options.last("-o") or Path("outputs") / "explanations" / run.path.name)
     report.write(folder, run, prepared.spec, importance, attention, people)
     print(report.text(run, prepared.spec, importance, attention, people))
@@ -202,7 +206,8 @@ def attended(run: Run, prepared: Prepared, allow: Sequence[str]) -> Attention | 
 
 @dataclass(frozen=True, kw_only=True)
 class People:
-    """Athletes by embedding. table: one row an athlete (cluster, x, y of t-SNE, what they do).
+    """Athletes by embedding. table: one row an athlete (cluster, x, y of t-SNE, what they do, and
+    what a simulator knows of them).
 
     silhouettes: number of clusters -> mean silhouette; the largest was taken.
     """
@@ -245,6 +250,13 @@ def alike(network: nn.Module, prepared: Prepared) -> People | str:
     table.insert(0, "cluster", labels[best] + 1)
     table["x"], table["y"] = flat[:, 0], flat[:, 1]
     return People(table=table, silhouettes=silhouettes)
+
+
+def known_of_people(run: Run, allow: Sequence[str]) -> pd.DataFrame | None:
+    """By athlete, what the run's simulator knows (WorkoutTable.people)."""
+    data = run.config["data"]
+    table: WorkoutTable = targets.build(data["source"], allow, path=data["path"])
+    return table.people
 
 
 def what_they_do(prepared: Prepared) -> pd.DataFrame:

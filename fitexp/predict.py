@@ -166,13 +166,18 @@ def _own_data(run: Run, allow: Sequence[str]) -> Prepared | None:
 
 
 def _earlier(run: Run, allow: Sequence[str]) -> WorkoutTable | None:
-    data = run.config["data"]
     try:
-        table: WorkoutTable = targets.build(data["source"], allow, path=data["path"])
-        return table
+        return table_of(run, allow)
     except InputError as error:
         print(f"fitexp: no earlier workout to look back on: {error}", file=sys.stderr)
         return None
+
+
+def table_of(run: Run, allow: Sequence[str]) -> WorkoutTable:
+    """The workouts that a run was trained on, as recorded. Raises InputError if they are gone."""
+    data = run.config["data"]
+    table: WorkoutTable = targets.build(data["source"], allow, path=data["path"])
+    return table
 
 
 def prepared_plans(

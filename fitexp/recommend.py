@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from fitexp import predict, targets, worker
+from fitexp import predict, speeds, targets, worker
 from fitexp.actions import Options
 from fitexp.data.prepare import Prepared
-from fitexp.data.sequences import Float, Int
+from fitexp.data.sequences import Float
 from fitexp.data.spec import UNKNOWN, WorkoutSpec
-from fitexp.data.splits import TEST, TRAIN
-from fitexp.data.workouts.habits import Habit, habit, moving_steps
-from fitexp.data.workouts.plans import Plan
+from fitexp.data.splits import TRAIN
+from fitexp.data.workouts.plans import Plan, on_last_workout
 from fitexp.data.workouts.routes import (
     Candidate,
     length_km,
@@ -31,9 +29,9 @@ from fitexp.data.workouts.wanted import Target, Zone, target_of
 from fitexp.errors import InputError
 from fitexp.predict import BAND, LEAST_VALIDATION
 from fitexp.run import Run
+from fitexp.speeds import Speeds
 
 ROUTES = 1000  # recorded workouts that are routes; of a larger data set a random part
-HABIT_WORKOUTS = 300  # training workouts that tell everybody's habit in a sport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +60,7 @@ class Recommended:
 
 
 def command(run: Run, words: Sequence[str], options: Options) -> int:
-    """`fitexp recommend RUN --user ID --target T [--routes FOLDER] [--sport S] [--top 10] [-o]`."""
+    """`fitexp recommend RUN --user ID --target T [--routes FOLDER] [--speed SPEEDRUN] [...]`."""
     from fitexp.report import recommended as report
 
     if words:
@@ -82,21 +80,24 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
     top = _whole(options.last("--top") or "10")
     user = options.last("--user") or UNKNOWN
     known = user in spec.attributes["user"][1:]
-    folder = options.last("--routes")
+    long = "--long" in options.flags
+    folder, speed_run = options.last("--routes"), options.last("--speed")
+    speed = speeds.by_run(speed_run, user, long, allow) if speed_run is not None else None
     own = worker.own_data(run, allow)
     sports = _sports(spec, own, user, options.values.get("--sport", ()))
     validations = predict.validations_of(run, own, 0.0, allow)
     lines = predict.notes(spec, [], user, validations)
-    table = _table(run, allow)
+    table = predict.table_of(run, allow)
+    speed = speed or speeds.by_habit(table, own, user, float(run.config["data"]["max_gap_s"]))
     if folder is not None:
         routes, left_out = read_routes(Path(folder))
         lines += left_out
     else:
         routes = list(recorded(table, _own_routes(table, own, user)))
-    candidates, more = _candidates(run, table, own, user, routes, sports)
-    if "--long" not in options.flags:
-        candidates, long = trained_lengths(candidates, run.config["data"])
-        more += long
+    candidates, more = _candidates(run.config["data"], routes, sports, speed)
+    if not long:
+        candidates, too_long = trained_lengths(candidates, run.config["data"])
+        more += too_long
     for line in [*lines, *more]:
         print(f"fitexp: {line}", file=sys.stderr)
     earlier = table if known and spec.history != "none" else None
@@ -132,12 +133,6 @@ def _sports(spec: WorkoutSpec, own: Prepared, user: str, asked: Sequence[str]) -
     return list(dict.fromkeys(asked)) or done or list(known)
 
 
-def _table(run: Run, allow: Sequence[str]) -> WorkoutTable:
-    data = run.config["data"]
-    table: WorkoutTable = targets.build(data["source"], allow, path=data["path"])
-    return table
-
-
 def _own_routes(table: WorkoutTable, own: Prepared, user: str) -> list[int]:
     """Row numbers of the sessions that the run uses; of many the user's and others by chance."""
     used = table.sessions["workout"].isin(np.asarray(own.arrays["workout_id"]).tolist()).to_numpy()
@@ -154,34 +149,29 @@ def _own_routes(table: WorkoutTable, own: Prepared, user: str) -> list[int]:
 
 
 def _candidates(
-    run: Run,
-    table: WorkoutTable,
-    own: Prepared,
-    user: str,
-    routes: Sequence[Plan],
-    sports: Sequence[str],
+    data: Mapping[str, Any], routes: Sequence[Plan], sports: Sequence[str], speed: Speeds
 ) -> tuple[list[Candidate], list[str]]:
     """Every route in every sport that it can be covered in; and notes."""
-    data = run.config["data"]
     found: list[Candidate] = []
     notes: list[str] = []
     for sport in sports:
-        usual, note = _habit(table, own, user, sport, float(data["max_gap_s"]))
-        notes += [note] if note else []
-        for route in routes:
+        found_speeds, more = speed(sport, routes)
+        notes += more
+        for route, along in zip(routes, found_speeds, strict=True):
             candidate = planned(
                 route,
                 sport,
-                usual,
+                along,
                 step_s=float(data["step"]),
                 max_gap_s=float(data["max_gap_s"]),
             )
             found += [candidate] if candidate else []
     missing = len(routes) * len(sports) - len(found)
     if not found:
-        raise InputError(f"no route can be covered by {' or '.join(sports)}")
+        why = f" ({notes[0]})" if notes else ""
+        raise InputError(f"no route can be covered by {' or '.join(sports)}{why}")
     if missing:
-        notes.append(f"{missing:,} routes in a sport are left out: no way or no times in them")
+        notes.append(f"{missing:,} routes in a sport are left out: no way, no times or no speed")
     return found, notes
 
 
@@ -204,44 +194,6 @@ def trained_lengths(
         raise InputError(f"all {words}")
     left_out = len(candidates) - len(kept)
     return kept, [f"left out: {left_out:,} {words}"] if left_out else []
-
-
-def _habit(
-    table: WorkoutTable, own: Prepared, user: str, sport: str, max_gap_s: float
-) -> tuple[Habit | None, str | None]:
-    """The user's speed by grade from training workouts, and a note where there are none."""
-    arrays = own.arrays
-    alike = (np.asarray(arrays["part"]) == TRAIN) & (np.asarray(arrays["sport"]) == sport)
-    whose = np.asarray(arrays["user_id"])
-
-    def moving(workouts: Int) -> tuple[Float, Float]:
-        names = np.asarray(arrays["workout_id"])[workouts].tolist()
-        rows = np.flatnonzero(table.sessions["workout"].isin(names).to_numpy()).tolist()
-        return moving_steps((plan.activity for plan in recorded(table, rows)), max_gap_s)
-
-    trained = np.flatnonzero(alike)
-    spread = np.linspace(0, len(trained) - 1, min(HABIT_WORKOUTS, len(trained))).round()
-    everybody = moving(trained[spread.astype(np.int64)])
-    if not len(everybody[0]):
-        return None, f"no speed of {sport} in training: only routes recorded in it"
-    mine = moving(np.flatnonzero(alike & (whose == user)))
-    note = None if len(mine[0]) else f"no training workout in {sport}: everybody's speed by grade"
-    return habit(mine, everybody), note
-
-
-def on_last_workout(prepared: Prepared, table: WorkoutTable) -> Prepared:
-    """The planned workouts look back on the user's last recorded one, not on each other."""
-    arrays = dict(prepared.arrays)
-    ahead = np.asarray(arrays["part"]) == TEST
-    before = np.flatnonzero(~ahead)
-    previous = np.array(arrays["previous"])
-    previous[ahead] = -1
-    if len(before):
-        start = dict(zip(table.sessions["workout"], table.sessions["start"], strict=True))
-        begun = [float(start[name]) for name in arrays["workout_id"][before].tolist()]
-        latest = int(np.nanargmax(begun)) if np.isfinite(begun).any() else -1
-        previous[ahead] = before[latest]
-    return dataclasses.replace(prepared, arrays=arrays | {"previous": previous})
 
 
 def recommendations(

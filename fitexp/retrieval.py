@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +22,8 @@ from fitexp.data.prepare import Prepared, scored
 from fitexp.data.sequences import Float, Int
 from fitexp.data.workouts import candidates as among
 from fitexp.errors import InputError
-from fitexp.run import METRICS, Run, write_json
+from fitexp.run import METRICS, RECOMMEND, RECOMMENDED, Run, write_json
 
-RECOMMEND = "recommend.json"
-PLACE = "test/recommend/"
 TESTS_AT_ONCE = 40  # some 2,000 workouts: bounds memory
 DIGITS = 4
 Score = Callable[[int, Int, float], Float]  # test, candidates, mean target -> (n,), lowest best
@@ -34,9 +33,31 @@ Score = Callable[[int, Int, float], Float]  # test, candidates, mean target -> (
 class Tested:
     """A test workout: the candidates' ids, the true one first; its rank by each way of ranking."""
 
+    user: str
     workout: str
     candidates: Sequence[str]
     ranks: Mapping[str, float]
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Way of ranking -> name of a figure -> value, the run's own way being "".
+
+        random, in expectation: hit@k = min(k, n) / n; MRR = (1 + 1/2 + .. 1/n) / n.
+        """
+        found = {
+            way: {
+                "hit_at_1": metrics.hit_at([rank], 1),
+                "hit_at_5": metrics.hit_at([rank], 5),
+                "mrr": metrics.mrr([rank]),
+            }
+            for way, rank in self.ranks.items()
+        }
+        places = np.arange(1, len(self.candidates) + 1)
+        found["random"] = {
+            "hit_at_1": metrics.hit_at(places, 1),
+            "hit_at_5": metrics.hit_at(places, 5),
+            "mrr": metrics.mrr(places),
+        }
+        return found
 
 
 @dataclass(frozen=True)
@@ -47,35 +68,37 @@ class Retrieval:
     left_out: int
 
     def figures(self, model: str) -> dict[str, dict[str, float]]:
-        """Way of ranking -> name of a figure -> value. The model's comes first.
-
-        random, in expectation: hit@k = mean of min(k, n) / n; MRR = mean of (1 + 1/2 + .. 1/n) / n.
-        """
-        size = [len(one.candidates) for one in self.tests]
-        found = {}
-        for way in self.tests[0].ranks:
-            ranks = [one.ranks[way] for one in self.tests]
-            found[way or model] = {
-                "hit_at_1": metrics.hit_at(ranks, 1),
-                "hit_at_5": metrics.hit_at(ranks, 5),
-                "mrr": metrics.mrr(ranks),
-            }
-        found["random"] = {
-            "hit_at_1": float(np.mean([1 / n for n in size])),
-            "hit_at_5": float(np.mean([min(5, n) / n for n in size])),
-            "mrr": float(np.mean([(1 / np.arange(1, n + 1)).mean() for n in size])),
+        """Way of ranking -> name of a figure -> mean over workouts. The model's comes first."""
+        each = [one.figures() for one in self.tests]
+        return {
+            way or model: {name: float(np.mean([one[way][name] for one in each])) for name in names}
+            for way, names in each[0].items()
         }
-        return found
 
     def metrics(self) -> dict[str, float]:
         """As metrics.json names them."""
         out: dict[str, float] = {}
         for way, figures in self.figures("").items():
             prefix = f"baseline/{way}/" if way else ""
-            out |= {f"{prefix}{PLACE}{name}": value for name, value in figures.items()}
-        out[f"count/{PLACE}workouts"] = len(self.tests)
-        out[f"count/{PLACE}left_out"] = self.left_out
+            out |= {f"{prefix}{RECOMMENDED}{name}": value for name, value in figures.items()}
+        out[f"count/{RECOMMENDED}workouts"] = len(self.tests)
+        out[f"count/{RECOMMENDED}left_out"] = self.left_out
         return out
+
+    def written(self) -> dict[str, Any]:
+        """As recommend.json holds it: the figures, and what they are the means of."""
+        workouts = [
+            {
+                "user": one.user,
+                "workout": one.workout,
+                "candidates": list(one.candidates),
+                "rank": one.ranks[""],
+                **{f"rank_{way}": rank for way, rank in one.ranks.items() if way},
+                "figures": one.figures(),
+            }
+            for one in self.tests
+        ]
+        return {"figures": self.metrics(), "workouts": workouts}
 
 
 def command(run: Run, options: Options, allow: Sequence[str]) -> int:
@@ -87,21 +110,7 @@ def command(run: Run, options: Options, allow: Sequence[str]) -> int:
     if others:
         raise InputError(f"fitexp recommend --evaluate takes no {', '.join(others)}")
     found = retrieval(run, allow)
-    write_json(
-        run.file(RECOMMEND),
-        {
-            "figures": found.metrics(),
-            "workouts": [
-                {
-                    "workout": one.workout,
-                    "candidates": list(one.candidates),
-                    "rank": one.ranks[""],
-                    **{f"rank_{way}": rank for way, rank in one.ranks.items() if way},
-                }
-                for one in found.tests
-            ],
-        },
-    )
+    write_json(run.file(RECOMMEND), found.written())
     write_json(run.file(METRICS), run.metrics | found.metrics())
     print(evaluation_table(found, model_name(run), bool(run.spec["simulated"])))
     print(run.path)
@@ -118,7 +127,7 @@ def retrieval(run: Run, allow: Sequence[str] | None = None) -> Retrieval:
             f"{run.path}: no test workout has {among.LEAST} workouts of its sport and length in "
             "the data to choose among"
         )
-    ids = np.asarray(arrays["workout_id"])
+    ids, users = np.asarray(arrays["workout_id"]), np.asarray(arrays["user_id"])
     ways = baselines(prepared)
     tests = []
     for chunk in _chunks(list(draws.items()), TESTS_AT_ONCE):
@@ -138,7 +147,7 @@ def retrieval(run: Run, allow: Sequence[str] | None = None) -> Retrieval:
             ranks = {"": _rank(errors(target[:common], [line[:common] for line in found]))}
             mean = float(np.nanmean(target[:common]))
             ranks |= {way: _rank(score(test, own, mean)) for way, score in ways.items()}
-            tests.append(Tested(str(ids[test]), ids[own].tolist(), ranks))
+            tests.append(Tested(str(users[test]), str(ids[test]), ids[own].tolist(), ranks))
     if not tests:
         raise InputError(f"{run.path}: no heart rate was measured in test workouts")
     return Retrieval(tests, left_out)

@@ -52,7 +52,17 @@ from fitexp.data.spec import Spec
 from fitexp.errors import InputError
 from fitexp.models.fitted import Fitted
 from fitexp.models.folds import Folds
-from fitexp.run import BEST, DESCRIBED, LAST, Run, provenance, write_bytes, write_json
+from fitexp.run import (
+    BEST,
+    DESCRIBED,
+    LAST,
+    METRICS,
+    RECOMMENDED,
+    Run,
+    provenance,
+    write_bytes,
+    write_json,
+)
 from fitexp.tasks.task import Task
 
 Config = Mapping[str, Any]
@@ -171,16 +181,19 @@ def evaluate(
     """Test once more. -> the run that holds the results, and its metrics.
 
     overrides: `key=value` on the run's config, of data or accelerator. Without one of data the
-    results are the run's own, to the last digit, and are written there again; else they go to a
-    child folder RUN/evaluations/N, and other data are prepared with the run's vocabularies,
-    scaling and start values.
+    results are the run's own, to the last digit, and are written there again (the weights are the
+    same: figures that `recommend --evaluate` added stay); else they go to a child folder
+    RUN/evaluations/N, and other data are prepared with the run's vocabularies, scaling and start
+    values.
     """
     from fitexp.report.baselines import BASELINES
 
     config = overridden(run.config, overrides)
     _processes(config)
     if config["data"] == run.config["data"]:
-        return run, test(run, None, allow, _device(config))
+        added = {name: value for name, value in run.metrics.items() if RECOMMENDED in name}
+        write_json(run.file(METRICS), test(run, None, allow, _device(config)) | added)
+        return run, run.metrics
     if _is_evaluation(run):
         raise InputError(f"{run.path} is an evaluation: evaluate {run.path.resolve().parents[1]}")
     own = _spec(run)
@@ -812,6 +825,7 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", category=PossibleUserWarning)
             warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            warnings.filterwarnings("ignore", message="Total length of .* is zero")
             warnings.filterwarnings(
                 "ignore", module=r"(torch\.profiler|pytorch_lightning\.profilers)\."
             )

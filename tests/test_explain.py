@@ -13,6 +13,7 @@ from torch import nn
 
 from fitexp import cli, explain
 from fitexp.data.workouts.protocol import arrays_of
+from fitexp.data.workouts.simulate import simulated_workouts
 from fitexp.errors import InputError
 from fitexp.run import Run
 from tests.data.workouts.made import protocol, table
@@ -159,6 +160,12 @@ def test_a_network_is_explained_with_pictures(
     assert any(line.startswith("silhouette by number of clusters") for line in lines)
     people = pd.read_csv(out / "athletes.csv", dtype={"athlete": str})
     assert people["athlete"].tolist() == run.spec["attributes"]["user"][1:]
+    known = simulated_workouts(path=None, athletes=8, workouts=8, seed=0).people
+    assert known is not None
+    for name in ("vo2max_ml_kg_min", "resting_bpm", "maximal_bpm"):
+        np.testing.assert_allclose(people.set_index("athlete")[name], known[name])
+    heads = next(line for line in lines if line.startswith("cluster"))
+    assert heads.split()[-4:] == ["bpm", "bpm", "main", "sports"]
 
 
 def test_lenders_differ_by_repeat() -> None:

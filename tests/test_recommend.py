@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from fitexp import cli, predict, recommend, worker
-from fitexp.data.workouts.plans import planned_table
+from fitexp.data.workouts.plans import on_last_workout, planned_table
 from fitexp.data.workouts.protocol import arrays_of
 from fitexp.data.workouts.routes import Candidate, planned, recorded
 from fitexp.data.workouts.wanted import Mean, Profile, Zone, target_of
@@ -160,12 +160,12 @@ def test_all_candidates_look_back_on_the_last_recorded_workout() -> None:
     names = [f"plan {plan.name}" for plan in plans]
     spec = arrays_of(rules, made).spec
     prepared = arrays_of(rules, planned_table(plans, "athlete1", made), spec, names)
-    arrays = recommend.on_last_workout(prepared, made).arrays
+    arrays = on_last_workout(prepared, made).arrays
     ahead = arrays["part"] == 2
     assert ahead.sum() == 3
     assert set(arrays["workout_id"][arrays["previous"][ahead]]) == {"a1w0"}
     stranger = arrays_of(rules, planned_table(plans, "nobody", None), spec, names)
-    assert (recommend.on_last_workout(stranger, made).arrays["previous"] == -1).all()
+    assert (on_last_workout(stranger, made).arrays["previous"] == -1).all()
 
 
 def test_what_lasts_longer_than_the_run_was_trained_on_is_left_out() -> None:

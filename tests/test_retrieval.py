@@ -193,7 +193,7 @@ def test_ranks_are_those_of_a_literal_loop(prepared: Prepared, knowing: None) ->
 
 def test_random_is_the_mean_over_all_places() -> None:
     ids = [["w"] * n for n in (10, 3)]
-    tests = [retrieval.Tested("w", own, {"": 1.0}) for own in ids]
+    tests = [retrieval.Tested("u", "w", own, {"": 1.0}) for own in ids]
     found = retrieval.Retrieval(tests, 0).figures("model")["random"]
     places = [list(range(1, n + 1)) for n in (10, 3)]
     assert found["hit_at_1"] == pytest.approx(np.mean([1 / 10, 1 / 3]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from fitexp.checkpoints import StopFlag, load_checkpoint
 from fitexp.data.spec import WorkoutSpec
 from fitexp.errors import InputError
 from fitexp.progress import epoch_line
-from fitexp.run import BEST, LAST, Run
+from fitexp.run import BEST, LAST, Run, write_json
 from tests.toy_run import ALLOW, toy_run
 
 
@@ -148,6 +149,16 @@ def test_evaluate_gives_the_same_figures_to_the_last_digit(whole: Run) -> None:
     assert again.path == whole.path
     assert whole.file("metrics.json").read_text() == before
     assert figures == whole.metrics
+
+
+def test_evaluate_keeps_what_recommend_added(whole: Run, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(whole.path, tmp_path / "run"))
+    own = run.metrics
+    added = {"test/recommend/mrr": 0.25, "baseline/random/test/recommend/mrr": 0.1}
+    write_json(run.file("metrics.json"), own | added | {"test/mae_bpm": -1.0})
+    _, figures = worker.evaluate(run, allow=ALLOW)
+    assert figures == run.metrics == own | added
+    assert worker.test(run, None, ALLOW) == own  # after training, weights may be others
 
 
 def test_evaluate_on_other_data_keeps_the_run_as_it_was(whole: Run) -> None:

@@ -5,6 +5,8 @@ Runs are read and grouped here; statistics.py resamples; compare_sheets.py shows
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 import statistics as descriptive
@@ -17,11 +19,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fitexp.errors import InputError
+from fitexp.metrics import higher_is_better
 from fitexp.report import statistics
 from fitexp.report.folds import joined
 from fitexp.report.statistics import Errors
 from fitexp.report.table import LABELS, model_name
-from fitexp.run import FINISHED, NOT_IDENTITY, PREDICTIONS, Run
+from fitexp.run import FINISHED, NOT_IDENTITY, PREDICTIONS, RECOMMEND, RECOMMENDED, Run
 from fitexp.targets import closest, did_you_mean
 
 MIN_USERS = 10  # with fewer, units are resampled within users
@@ -39,7 +42,10 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class UnitErrors:
-    """Errors of one run and metric by unit, sorted by (user, unit); tested: digest of the steps."""
+    """Errors of one run and metric by unit, sorted by (user, unit); tested: digest of the steps.
+
+    Of a metric of ranks: its value for each workout; tested: of workouts and candidates.
+    """
 
     users: NDArray[Any]
     units: NDArray[Any]
@@ -279,24 +285,51 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _add_errors(result: Result, names: Sequence[str]) -> str | None:
-    """Sum the errors of predictions.parquet by unit -> what is wrong with the file, or None."""
-    wanted = [n for n in names if n in result.metrics and FROM_PREDICTIONS.match(n)]
-    if not wanted:
-        return None
+    """Errors by unit from the run's files -> what is wrong with a file, or None."""
+    known = [name for name in names if name in result.metrics]
+    errors = [name for name in known if FROM_PREDICTIONS.match(name)]
+    figures = [name for name in known if name.startswith(RECOMMENDED)]
+    file = PREDICTIONS
     try:
-        table = pd.read_parquet(result.run.file(PREDICTIONS))
-        horizons = result.run.spec.get("horizons") or {}
-        for name in wanted:
-            result.errors.update(_unit_errors(table, name, horizons))
+        if errors:
+            table = pd.read_parquet(result.run.file(PREDICTIONS))
+            horizons = result.run.spec.get("horizons") or {}
+            for name in errors:
+                result.errors.update(_unit_errors(table, name, horizons))
+        file = RECOMMEND
+        if figures:
+            found = json.loads(result.run.file(RECOMMEND).read_text(encoding="utf-8"))
+            for name in figures:
+                result.errors.update(_unit_figures(found["workouts"], name))
     except FileNotFoundError:
-        return f"no {PREDICTIONS}"
+        return f"no {file}"
     except Exception as error:  # pyarrow's and pandas' own kinds, a missing column
-        return f"{PREDICTIONS}: {type(error).__name__}: {error}"
-    for (prefix, name), found in result.errors.items():
+        again = f"; fitexp recommend {result.run.path} --evaluate writes it" * (file == RECOMMEND)
+        return f"{file}: {type(error).__name__}: {error}{again}"
+    for (prefix, name), errors_of in result.errors.items():
         printed = result.metrics.get(f"{prefix}{name}", math.nan)
-        if not math.isclose(float(statistics.pooled(_by_unit([found]))), printed, rel_tol=1e-6):
-            return f"{PREDICTIONS} does not give the {prefix}{name} of metrics.json"
+        if not math.isclose(float(statistics.pooled(_by_unit([errors_of]))), printed, rel_tol=1e-6):
+            file = RECOMMEND if name in figures else PREDICTIONS
+            return f"{file} does not give the {prefix}{name} of metrics.json"
     return None
+
+
+def _unit_figures(workouts: Sequence[Any], name: str) -> dict[tuple[str, str], UnitErrors]:
+    """A figure of ranks by workout, of the model and of every other way of ranking."""
+    ordered = sorted(workouts, key=lambda one: (one["user"], one["workout"]))
+    asked = [(one["user"], one["workout"], one["candidates"]) for one in ordered]
+    figure = name.removeprefix(RECOMMENDED)
+    return {
+        (f"{BASELINE}{way}/" if way else "", name): UnitErrors(
+            users=np.array([one["user"] for one in ordered], object),
+            units=np.array([one["workout"] for one in ordered], object),
+            total=np.array([one["figures"][way][figure] for one in ordered], np.float64),
+            count=np.ones(len(ordered)),
+            root=False,
+            tested=hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
+        )
+        for way in ordered[0]["figures"]
+    }
 
 
 def _unit_errors(
@@ -651,4 +684,5 @@ def _reference(
             raise InputError(f"--against '{against}' stands under several protocols: {options}")
         return found[0] if found else None
     baselines = [k for k, row in enumerate(members) if row.kind == "baseline"]
-    return min(baselines, key=lambda k: members[k].cells[name].mean, default=None)
+    best = max if higher_is_better(name) else min
+    return best(baselines, key=lambda k: members[k].cells[name].mean, default=None)

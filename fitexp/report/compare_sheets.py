@@ -14,7 +14,8 @@ from fitexp.report.text import WIDTH
 LABEL_WIDTH = 36  # longer labels get a number, and a line beneath
 SIMULATED = "SIMULATED DATA"
 FIGURES = "mean (sd over runs) [95 % interval]; {}"
-DIFFERENCES = "difference to the reference [95 % interval] adjusted p; below zero is better"
+DIFFERENCES = "difference to the reference [95 % interval] adjusted p; {}"
+SIDES = ("below zero", "above zero")
 NONE = "-"
 
 
@@ -84,7 +85,15 @@ def _sheets(comparison: Comparison, gap: int) -> list[Sheet]:
             part = names[begin : begin + beside]
             sheets.append(_sheet(comparison, FIGURES.format(better(part)), part, figure, n=True))
             if any(c.p is not None for r in comparison.rows for c in _cells(r, part)):
-                sheets.append(_sheet(comparison, DIFFERENCES, part, difference, n=False))
+                sheets.append(
+                    _sheet(
+                        comparison,
+                        DIFFERENCES.format(better(part, SIDES)),
+                        part,
+                        difference,
+                        n=False,
+                    )
+                )
         if max(sheet.width(gap) for sheet in sheets) + 1 <= WIDTH:
             break
     return sheets
@@ -128,12 +137,13 @@ def _cells(row: Row, names: Sequence[str]) -> list[Cell]:
     return [row.cells[name] for name in names if name in row.cells]
 
 
-def better(names: Sequence[str]) -> str:
-    """Which figures of these metrics are better."""
+def better(names: Sequence[str], sides: tuple[str, str] = ("lower", "higher")) -> str:
+    """Which figures of these metrics are better, in the words for low and high ones."""
+    low, high = sides
     higher = [name for name in names if higher_is_better(name)]
     if len(higher) == len(names):
-        return "higher is better"
-    return "lower is better" + (f", of {' and '.join(higher)} higher" if higher else "")
+        return f"{high} is better"
+    return f"{low} is better" + (f", of {' and '.join(higher)} {high}" if higher else "")
 
 
 def figure(cell: Cell) -> str:

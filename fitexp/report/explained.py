@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from fitexp.explain import Attention, Importance, People
 
 COLORS = ("#2a78b8", "#d1495b", "#3c9d6b", "#b5852d", "#7b5ea7", "#555555")
+KNOWN = {  # what a simulator knows of people: column -> heading
+    "vo2max_ml_kg_min": "VO2max\nml/kg\n/min",
+    "resting_bpm": "resting\nbpm",
+    "maximal_bpm": "maximal\nbpm",
+}
 NAMED = 15  # up to so many athletes carry their names
 Importances = tuple[float, "Sequence[Importance]"]
 
@@ -149,8 +154,11 @@ def text(
 def _clusters(people: People, unit: str) -> str:
     table = Table(box=None, pad_edge=False)
     table.add_column("cluster", no_wrap=True)
-    for name in ("athletes", f"mean {unit}", "lowest", "highest", "workouts", "main sports"):
-        table.add_column(name, justify="left" if name == "main sports" else "right")
+    known = [name for name in KNOWN if name in people.table]
+    means = ("athletes", f"mean\n{unit}", "lowest", "highest", "workouts")
+    for heading in (*means, *(KNOWN[name] for name in known)):
+        table.add_column(heading, justify="right")
+    table.add_column("main sports")
     for number, rows in people.table.groupby("cluster"):
         sports = rows["sport"].value_counts()
         table.add_row(
@@ -160,6 +168,7 @@ def _clusters(people: People, unit: str) -> str:
             f"{rows['mean'].min():.1f}",
             f"{rows['mean'].max():.1f}",
             f"{rows['workouts'].sum():.0f}",
+            *(f"{rows[name].mean():.1f}" for name in known),
             ", ".join(f"{sport} {count}" for sport, count in sports.items()),
         )
     silhouettes = ", ".join(f"{k}: {value:.2f}" for k, value in people.silhouettes.items())

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fitexp.data.spec import WorkoutSpec
+from fitexp.data.workouts.routes import RECORDED
 from fitexp.data.workouts.wanted import Mean, Target, Zone
 from fitexp.report.plots import PREDICTED, save
 from fitexp.report.text import rendered
@@ -46,7 +47,7 @@ def write(
             "rank": range(1, len(found) + 1),
             "route": [one.candidate.route for one in found],
             "sport": [one.candidate.sport for one in found],
-            "speed": ["habit" if one.candidate.by_habit else "recorded" for one in found],
+            "speed": [one.candidate.speed for one in found],
             "km": [round(one.km, 3) for one in found],
             "minutes": [round(one.minutes, 2) for one in found],
             "predicted_mean_bpm": [round(one.mean, 2) for one in found],
@@ -79,7 +80,7 @@ def summary(
         table.add_row(
             str(rank),
             Text(one.candidate.route),
-            Text(one.candidate.sport + ("*" if one.candidate.by_habit else "")),
+            Text(one.candidate.sport + ("" if one.candidate.speed == RECORDED else "*")),
             f"{one.km:.1f}",
             f"{one.minutes:.0f}",
             f"{one.mean:.1f}",
@@ -93,8 +94,10 @@ def summary(
         rendered(table),
         "",
     ]
-    if any(one.candidate.by_habit for one in found[:top]):
-        lines.append("* at the user's usual speed by grade in training; others as recorded")
+    for how in dict.fromkeys(one.candidate.speed for one in found[:top]):
+        if how != RECORDED:
+            words = "user's usual speed by grade in training" if how == "habit" else f"speed {how}"
+            lines.append(f"* at the {words}; others as recorded")
     if all(one.doubt is None for one in found):
         lines.append("no doubt is known: too few validation workouts")
     else:

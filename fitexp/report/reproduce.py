@@ -11,6 +11,7 @@ from fitexp.errors import InputError
 from fitexp.report.compare import Comparison, Row, compare
 from fitexp.report.compare_sheets import (
     NONE,
+    SIDES,
     SIMULATED,
     better,
     difference,
@@ -27,7 +28,7 @@ from fitexp.run import FINISHED, Run
 QUICK = "QUICK"
 QUICK_WORDS = "one seed, fewer users and epochs: not to be quoted"
 FIGURES = "paper beside measured, mean (sd over seeds) [95 % interval]; {}"
-DIFFERENCES = "difference to {} [95 % interval] adjusted p; below zero is better"
+DIFFERENCES = "difference to {} [95 % interval] adjusted p; {}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +180,8 @@ def _differences(title: str, lines: Sequence[Line], metrics: Sequence[str]) -> l
             out.append([line.label, *(difference(cell) if cell else NONE for cell in cells)])
     if not references:
         return []
-    return [Sheet(f"{title}\n{DIFFERENCES.format(' and '.join(references))}", out)]
+    words = DIFFERENCES.format(" and ".join(references), better(metrics, SIDES))
+    return [Sheet(f"{title}\n{words}", out)]
 
 
 def _record(

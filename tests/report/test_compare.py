@@ -15,14 +15,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fitexp import cli
+from fitexp import cli, retrieval
 from fitexp.errors import InputError
 from fitexp.report import statistics
 from fitexp.report.compare import Comparison, Row, _by_unit, _unit_errors, compare
 from fitexp.report.compare_sheets import document, records
 from fitexp.report.document import FORMATS
 from fitexp.report.results import score
-from fitexp.run import BEST, CONFIG_KEYS, METRICS, PREDICTIONS, Run, identity, write_json
+from fitexp.run import (
+    BEST,
+    CONFIG_KEYS,
+    METRICS,
+    PREDICTIONS,
+    RECOMMEND,
+    Run,
+    identity,
+    write_json,
+)
 
 WORDS = {"data": "SIMULATED made", "target": "heart_rate (bpm)", "history": "previous"}
 
@@ -267,6 +276,84 @@ def test_a_metric_without_predictions_has_no_interval(tmp_path: Path) -> None:
     assert (cell.mean, cell.low, cell.difference) == (7.5, None, None)
     assert "val/mae_bpm is not computed" in found.notes[-1]
     assert "7.50" in printed("table", found)
+
+
+# Ranks of recommended plans
+
+
+def ranked(folder: Path, ranks: Mapping[str, list[list[int]]], *, seed: int = 0) -> Run:
+    """A finished run with ranks among 10: way of ranking -> user -> workouts."""
+    run = made(folder, seed=seed)
+    tests = [
+        retrieval.Tested(
+            f"u{u:02}", f"w{u}-{w}", ["c"] * 10, {way: float(ranks[way][u][w]) for way in ranks}
+        )
+        for u, own in enumerate(ranks[""])
+        for w in range(len(own))
+    ]
+    found = retrieval.Retrieval(tests[::-1], 0)
+    write_json(run.file(METRICS), run.metrics | found.metrics())
+    write_json(run.file(RECOMMEND), found.written())
+    return run
+
+
+def test_intervals_of_ranks_equal_a_slow_bootstrap_over_users(tmp_path: Path) -> None:
+    """Users have 1 to 3 workouts; seeds are averaged; the best baseline has the highest figure."""
+    rng = np.random.default_rng(3)
+    sizes = [1 + u % 3 for u in range(12)]
+    ways = {"nearest_duration": (6, 11), "nearest_speed": (1, 4)}
+    beside = {way: [rng.integers(*span, n).tolist() for n in sizes] for way, span in ways.items()}
+    own = [[rng.integers(1, 6, n).tolist() for n in sizes] for _ in range(2)]
+    runs = [ranked(tmp_path / str(seed), {"": own[seed], **beside}, seed=seed) for seed in range(2)]
+    metrics = [f"test/recommend/{name}" for name in ("mrr", "hit_at_1")]
+    found, left_out = compare(runs, metrics=metrics, resamples=200, seed=4)
+    assert left_out == []
+    drawn = np.random.default_rng(4).integers(0, 12, (200, 12))
+    scores = {metrics[0]: lambda rank: 1 / rank, metrics[1]: lambda rank: float(rank <= 1)}
+    for metric, score_of in scores.items():
+
+        def mean(users: np.ndarray, ranks: list[list[int]], of: Any = score_of) -> float:
+            return float(np.mean([of(rank) for u in users for rank in ranks[u]]))
+
+        model = [np.mean([mean(users, ranks) for ranks in own]) for users in drawn]
+        speed = [mean(users, beside["nearest_speed"]) for users in drawn]
+        cell = row(found, "good").cells[metric]
+        assert (cell.low, cell.high) == pytest.approx(tuple(np.quantile(model, [0.025, 0.975])))
+        assert cell.against == "nearest_speed"
+        apart = np.subtract(model, speed)
+        low, high = np.quantile(apart, [0.025, 0.975])
+        assert (cell.difference_low, cell.difference_high) == pytest.approx((low, high))
+    expected = row(found, "random").cells[metrics[1]]
+    assert (expected.low, expected.mean, expected.high) == pytest.approx((0.1, 0.1, 0.1))
+    text = printed("table", found)
+    assert "adjusted p; above zero is better" in text
+    assert "12 users" in text
+
+
+def test_ranks_that_are_not_those_of_the_figures_are_left_out(tmp_path: Path) -> None:
+    ranks = {"": [[1], [2]], "nearest_duration": [[3], [4]]}
+    kept, old, none, other = (
+        ranked(tmp_path / name, ranks, seed=s)
+        for s, name in enumerate(("kept", "old", "none", "other"))
+    )
+    file = old.file(RECOMMEND)
+    file.write_text(file.read_text().replace('"user"', '"person"'))
+    none.file(RECOMMEND).unlink()
+    write_json(other.file(METRICS), {**other.metrics, "test/recommend/mrr": 0.5})
+    found, left_out = compare(
+        [kept, old, none, other], metrics=["test/recommend/mrr"], resamples=100
+    )
+    assert [r.run.path.name for r in found.rows[0].results] == ["kept"]
+    for line, said in zip(
+        left_out,
+        (
+            f"KeyError: 'user'; fitexp recommend {old.path} --evaluate writes it",
+            "no recommend.json",
+            "recommend.json does not give the test/recommend/mrr of metrics.json",
+        ),
+        strict=True,
+    ):
+        assert said in line
 
 
 # Protocols

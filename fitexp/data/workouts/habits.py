@@ -24,7 +24,12 @@ class Habit:
 
     speed_km_h: Float
 
-    def at(self, grade: Float) -> Float:
+    @property
+    def how(self) -> str:
+        return "habit"
+
+    def at(self, km: Float, grade: Float) -> Float:
+        """Wherever on a route (`km`) the grade is."""
         return np.interp(grade, GRADES, self.speed_km_h)
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fitexp.data.prepare import Prepared
+from fitexp.data.splits import TEST
 from fitexp.data.workouts.activities import read_activity
 from fitexp.data.workouts.recording import Activity
 from fitexp.data.workouts.table import HEART_RATE_BPM, WorkoutTable, read_series
@@ -124,3 +126,18 @@ def with_sport(plans: Sequence[Plan], sport: str) -> list[Plan]:
     return [
         dataclasses.replace(p, activity=dataclasses.replace(p.activity, sport=sport)) for p in plans
     ]
+
+
+def on_last_workout(prepared: Prepared, table: WorkoutTable) -> Prepared:
+    """The planned workouts look back on the user's last recorded one, not on each other."""
+    arrays = dict(prepared.arrays)
+    ahead = np.asarray(arrays["part"]) == TEST
+    before = np.flatnonzero(~ahead)
+    previous = np.array(arrays["previous"])
+    previous[ahead] = -1
+    if len(before):
+        start = dict(zip(table.sessions["workout"], table.sessions["start"], strict=True))
+        begun = [float(start[name]) for name in arrays["workout_id"][before].tolist()]
+        latest = int(np.nanargmax(begun)) if np.isfinite(begun).any() else -1
+        previous[ahead] = before[latest]
+    return dataclasses.replace(prepared, arrays=arrays | {"previous": previous})

@@ -7,29 +7,55 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from fitexp.data.sequences import Float, pieces
 from fitexp.data.workouts.activities import READERS, read_activity
-from fitexp.data.workouts.habits import Habit
 from fitexp.data.workouts.plans import SERIES, Plan
 from fitexp.data.workouts.recording import Activity
 from fitexp.data.workouts.table import WorkoutTable
 from fitexp.errors import InputError
 
-STEP_KM = 0.01  # between the samples of a route that gets its times from a habit
+STEP_KM = 0.01  # between the samples of a route that gets its times from a speed
 GRADE_KM = 0.1  # grade is the change of altitude over this distance
 SHORTEST_KM = 0.1
+RECORDED = "recorded"
+
+
+class Speed(Protocol):
+    """What gives a route its times; `how` says what that is."""
+
+    @property
+    def how(self) -> str: ...
+
+    def at(self, km: Float, grade: Float) -> Float:
+        """Speed in km/h at places (n,) of a route, km from its start, and the grades there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Along:
+    """Speed in km/h on even steps of one route (n,); behind the last one that one's."""
+
+    step_km: float
+    speed_km_h: Float
+    how: str
+
+    def at(self, km: Float, grade: Float) -> Float:
+        """Whatever the grade: whoever made the speeds knew it."""
+        step = np.floor(km / self.step_km + 1e-6).astype(np.int64)
+        return self.speed_km_h[np.minimum(step, len(self.speed_km_h) - 1)]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A route in one sport; the plan's name is its own. by_habit: its times are not recorded."""
+    """A route in one sport; the plan's name is its own. speed: RECORDED, or how it was made."""
 
     route: str
     plan: Plan
-    by_habit: bool
+    speed: str
 
     @property
     def sport(self) -> str:
@@ -87,31 +113,35 @@ def recorded(table: WorkoutTable, sessions: Sequence[int]) -> Iterator[Plan]:
 
 
 def planned(
-    route: Plan, sport: str, habit: Habit | None, *, step_s: float, max_gap_s: float
+    route: Plan, sport: str, speed: Speed | None, *, step_s: float, max_gap_s: float
 ) -> Candidate | None:
     """The route as a workout of a sport that lies ahead: without heart rate and date.
 
-    Where it was recorded in that sport its times stay; else they are the habit's. None where it
-    cannot be: no way, no habit, or no two steps of `step_s` without a gap over `max_gap_s`.
+    Where it was recorded in that sport its times stay; else they are those at `speed`. None where
+    it cannot be: no way, no speed, or no two steps of `step_s` without a gap over `max_gap_s`.
     """
-    activity = route.activity
-    by_habit = activity.sport != sport or bool(np.isnan(activity.time_s).any())
-    if by_habit:
-        if habit is None or _positions_km(activity)[-1] < SHORTEST_KM:
+    activity, how = route.activity, RECORDED
+    if not timed(route, sport):
+        if speed is None or _positions_km(activity)[-1] < SHORTEST_KM:
             return None
-        activity = covered(activity, habit)
+        activity, how = covered(activity, speed), speed.how
     nothing = np.full(len(activity.time_s), np.nan)
     activity = dataclasses.replace(activity, sport=sport, start=np.nan, heart_rate_bpm=nothing)
     longest = max(np.ptp(activity.time_s[piece]) for piece in pieces(activity.time_s, max_gap_s))
     moves = np.isfinite(activity.distance_km).any() or np.isfinite(activity.speed_km_h).any()
     plan = Plan(f"{route.name}, {sport}", route.file, activity)
-    return Candidate(route.name, plan, by_habit) if moves and longest >= step_s else None
+    return Candidate(route.name, plan, how) if moves and longest >= step_s else None
 
 
-def covered(activity: Activity, habit: Habit) -> Activity:
-    """The same way at the habit's speed: a sample every 10 m, grade over 100 m, flat if unknown.
+def timed(route: Plan, sport: str) -> bool:
+    """Whether the route was recorded in that sport, with times."""
+    return route.activity.sport == sport and not np.isnan(route.activity.time_s).any()
 
-    time_k = sum over j < k of 10 m / speed(grade_j).
+
+def covered(activity: Activity, speed: Speed) -> Activity:
+    """The same way at a speed: a sample every 10 m, grade over 100 m, flat if unknown.
+
+    time_k = sum over j < k of 10 m / speed(km_j, grade_j).
     """
     along = _positions_km(activity)
     at = np.arange(0.0, along[-1] + 1e-9, STEP_KM)
@@ -125,7 +155,7 @@ def covered(activity: Activity, habit: Habit) -> Activity:
         ahead = np.minimum(at + GRADE_KM / 2, along[-1])
         rise_m = np.interp(ahead, *heights) - np.interp(behind, *heights)
         grade = rise_m / (1000.0 * (ahead - behind))
-    seconds = 3600.0 * STEP_KM / habit.at(grade)
+    seconds = 3600.0 * STEP_KM / speed.at(at, grade)
     nowhere = np.full(len(at), np.nan)
     return dataclasses.replace(
         activity,

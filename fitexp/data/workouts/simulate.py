@@ -123,6 +123,7 @@ class Draw:
     female: Bools
     weight_kg: Array
     vo2max: Array  # of the sport, on that day, ml/kg/min
+    usual_vo2max: Array  # of the person, running
     effort_vo2max: Array  # that efforts are meant relative to
     economy: Array
     rest_bpm: Array
@@ -347,6 +348,7 @@ def draw_athlete(number: int, workouts: int, rng: np.random.Generator) -> Draw:
         female=np.full(w, female),
         weight_kg=everywhere(weight),
         vo2max=capacity * np.exp(fitness),
+        usual_vo2max=everywhere(vo2max),
         effort_vo2max=capacity * np.exp(fitness / 2),
         economy=economy[sport],
         rest_bpm=everywhere(rest),
@@ -450,7 +452,7 @@ def simulated_workouts(
         )
     children = np.random.SeedSequence(seed).spawn(athletes)
     at_once = max(1, WORKOUTS_AT_ONCE // workouts)
-    sessions, samples = [], []
+    sessions, samples, people = [], [], []
     for first in range(0, athletes, at_once):
         numbers = range(first, min(first + at_once, athletes))
         drawn = [draw_athlete(k, workouts, np.random.default_rng(children[k])) for k in numbers]
@@ -464,6 +466,13 @@ def simulated_workouts(
         recorded.insert(0, "session", (first * workouts + of).astype(np.int32))
         samples.append(recorded)
         names = [f"athlete_{k:03d}" for k in block.athlete]
+        known = {
+            "athlete": names,
+            "vo2max_ml_kg_min": block.usual_vo2max,
+            "resting_bpm": block.rest_bpm,
+            "maximal_bpm": block.max_bpm,
+        }
+        people.append(pd.DataFrame(known).drop_duplicates())
         order = range(len(names))
         sessions.append(
             pd.DataFrame(
@@ -482,4 +491,5 @@ def simulated_workouts(
         simulated=True,
         name="workouts_sim",
         rejected={},
+        people=pd.concat(people).set_index("athlete"),
     )

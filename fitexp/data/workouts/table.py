@@ -25,7 +25,8 @@ class WorkoutTable:
     increasing within it), heart_rate_bpm, speed_km_h, altitude_m, distance_km (float32, NaN
     missing) and, from a simulator, expected_heart_rate_bpm (float32).
     simulated: made by a program; name: of the source; rejected: reason -> count of what was
-    left out while reading.
+    left out while reading. people, where a simulator knows it: index athlete, columns
+    vo2max_ml_kg_min (running, but for the day's fitness), resting_bpm, maximal_bpm; no model's.
     """
 
     sessions: pd.DataFrame
@@ -33,6 +34,7 @@ class WorkoutTable:
     simulated: bool
     name: str
     rejected: dict[str, int]
+    people: pd.DataFrame | None = None
 
 
 # column of the schema -> columns of the file that may give it, with the factor to its unit

@@ -9,7 +9,15 @@ import pytest
 
 from fitexp.data.workouts.habits import GRADES, PRIOR_STEPS, Habit, habit, moving_steps
 from fitexp.data.workouts.recording import Activity
-from fitexp.data.workouts.routes import covered, length_km, planned, read_routes, recorded
+from fitexp.data.workouts.routes import (
+    RECORDED,
+    Along,
+    covered,
+    length_km,
+    planned,
+    read_routes,
+    recorded,
+)
 from fitexp.errors import InputError
 from tests.data.workouts.made import table
 
@@ -74,7 +82,7 @@ def test_habit_by_hand() -> None:
     apart = np.log(12 / 10)
     assert found.speed_km_h[FLAT] == pytest.approx(10 * np.exp(0.75 * apart))
     assert found.speed_km_h[-1] == pytest.approx(6 * np.exp(0.5 * apart))  # no own steps: r
-    assert found.at(np.array([0.0, 0.3]))[1] == found.speed_km_h[-1]
+    assert found.at(np.zeros(2), np.array([0.0, 0.3]))[1] == found.speed_km_h[-1]
 
 
 def test_habit_of_a_stranger_is_everybody_s_and_of_a_regular_his_own() -> None:
@@ -125,6 +133,13 @@ def test_a_climb_is_covered_at_the_speed_of_its_grade() -> None:
     assert np.isnan(flat.altitude_m).all()
 
 
+def test_each_step_of_a_route_is_covered_at_its_speed() -> None:
+    """50 m at 10, 20 and 5 km/h, then on at 5: 18 + 9 + 36 s, and 10 m in 7.2 s."""
+    found = covered(way(0.2), Along(0.05, np.array([10.0, 20.0, 5.0]), "made up"))
+    at = {round(km, 3): s for km, s in zip(found.distance_km, found.time_s, strict=True)}
+    assert [at[km] for km in (0.05, 0.1, 0.15, 0.2)] == pytest.approx([18, 27, 63, 99])
+
+
 def test_recorded_times_stay_in_the_same_sport_only() -> None:
     made = table()
     (one,) = recorded(made, [3])
@@ -133,8 +148,8 @@ def test_recorded_times_stay_in_the_same_sport_only() -> None:
     )
     assert run is not None
     assert other is not None
-    assert not run.by_habit
-    assert other.by_habit
+    assert run.speed == RECORDED
+    assert other.speed == "habit"
     np.testing.assert_array_equal(run.plan.activity.time_s, one.activity.time_s)
     assert other.plan.activity.time_s[-1] == pytest.approx(360 * length_km(one.activity), abs=4)
     for candidate in (run, other):

@@ -150,6 +150,18 @@ def test_numbers_are_plausible() -> None:
     assert jump.quantile(0.99) < 10
 
 
+def test_people_are_known_by_name_and_are_those_who_were_simulated(six: WorkoutTable) -> None:
+    """One row each; true heart rates lie between resting and maximal; VO2max within its range."""
+    assert six.people is not None
+    assert six.people.index.tolist() == sorted(set(six.sessions["athlete"]))
+    athlete = six.sessions["athlete"].to_numpy()[six.samples["session"]]
+    true = six.samples.groupby(athlete)["expected_heart_rate_bpm"]
+    assert (true.min() > six.people["resting_bpm"]).all()
+    assert (true.max() < six.people["maximal_bpm"]).all()
+    assert six.people["vo2max_ml_kg_min"].between(38, 72).all()
+    assert (six.people.nunique() > 1).all()
+
+
 def test_heart_rates_lie_between_rest_and_maximum(drawn: Draw) -> None:
     demand = np.random.default_rng(0).uniform(0, 1.5, (3000, 6))
     felt = heart_rate(demand, drawn, hot=drawn.hot, offset_bpm=drawn.offset_bpm)
