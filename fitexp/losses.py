@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fitexp.errors import InputError
+
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     """(prediction - target)^2, elementwise."""
@@ -53,6 +55,8 @@ def adaptive_hinge(prediction: Tensor, target: Tensor, *, negatives: int) -> Ten
 
     Source: Spotlight's form of Weston, Bengio, Usunier, "WSABIE", IJCAI 2011.
     """
+    if negatives < 1:
+        raise InputError(f"loss.negatives={negatives}: it takes a whole number, 1 up")
     positive, drawn = _compared(prediction, target, negatives)
     return (1.0 - positive + drawn.amax(dim=1)).relu()
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fitexp.errors import InputError
 from fitexp.losses import (
     absolute_error,
     adaptive_hinge,
@@ -82,6 +83,11 @@ def test_adaptive_hinge_takes_the_highest_drawn_item(monkeypatch: pytest.MonkeyP
     logits = rows([1.5, 2.0, 0.5], [9.0, 3.0, 0.5])
     found = adaptive_hinge(logits, torch.tensor([1, 1]), negatives=2)
     assert found.tolist() == pytest.approx([1 - 2.0 + 1.5, 0.0])
+
+
+def test_no_drawn_items_are_refused() -> None:
+    with pytest.raises(InputError, match=r"loss\.negatives=0: it takes a whole number, 1 up"):
+        adaptive_hinge(rows([1.0, 2.0]), torch.tensor([0]), negatives=0)
 
 
 def test_items_are_drawn_uniformly_and_anew() -> None:

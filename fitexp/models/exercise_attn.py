@@ -73,7 +73,8 @@ class ExerciseAttn(nn.Module):
     profiles and in the decoder. It also leaves dropout on when it is evaluated; here it is off.
 
     Departures: x_t is the program's input, one-hot and what is known of the event, not the one-hot
-    alone; where there is no event, phi_t is 0 and the state is kept.
+    alone; where there is no event, phi_t is 0 and the state is kept. The program's weights (5) see
+    the profiles of the window's items side by side and no psi; that reading is not offered.
 
     All parameters have a leading fold axis, and folds do not touch: fold l starts as the l-th of L
     networks built one after the other, and a step of Adam on the sum of the folds' losses is a step

@@ -109,6 +109,18 @@ def test_one_fold_is_the_network_itself(name: str) -> None:
     assert all(len(weight) == 1 for weight in model.parameters())
 
 
+class Alone(nn.Module):
+    """Gives a single network's answers the fold axis that `trained` counts on."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        answers: Tensor = self.network(batch)
+        return answers[None]
+
+
 def test_a_stacked_step_is_a_step_of_each_fold() -> None:
     spec = spec_of(**THREE, window=4)
     torch.manual_seed(1)
@@ -118,18 +130,6 @@ def test_a_stacked_step_is_a_step_of_each_fold() -> None:
     losses = trained(model, batches, targets, steps=20)
     for index, one in enumerate(singles("gru", spec)):
         alone = [fold(batch, index) for batch in batches]
-
-        class Alone(nn.Module):
-            """Gives a single network the fold axis that `trained` counts on."""
-
-            def __init__(self, network: nn.Module) -> None:
-                super().__init__()
-                self.network = network
-
-            def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-                answers: Tensor = self.network(batch)
-                return answers[None]
-
         found = trained(Alone(one), alone, [target[index : index + 1] for target in targets], 20)
         torch.testing.assert_close(losses[:, index], found[:, 0], rtol=0, atol=1e-9)
         for name, values in one.state_dict().items():
