@@ -70,12 +70,13 @@ def read_dstress(*, path: str | None) -> EventTable:
     for name in ("normlag", "normfreq"):
         differs = (events.pop(name) - past[name]).abs() > PRINTED
         rejected[f"events with another {name} (kept, the computed one is used)"] = differs.sum()
+    categories = _categories(folder / "expert.csv", items, rejected)
     return EventTable(
         events=events,
         users=users,
         items=items,
         profiles={"demographic": tuple(demographic.columns[1:]), "full": tuple(full.columns[1:])},
-        categories=_categories(folder / "expert.csv", items, rejected),
+        categories=categories,
         ceiling=None,
         day_span=DAY_SPAN,
         simulated=False,

@@ -171,7 +171,7 @@ def test_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
 
 def test_text_is_taken_as_it_stands(tmp_path: Path) -> None:
     """Quotes, NA and leading zeros are names like any other."""
-    names = ['"a', "NA", "007", "1e3", "nan", "é ü"]
+    names = ['"a', "NA", "007", "1e3", "nan", "é ü", "a\rb"]
     lines = "".join(f"{name}\t{name}\t1\t0\n" for name in names)
     table = read(write(tmp_path, inter=INTER.splitlines(keepends=True)[0] + lines))
     assert table.events["user"].tolist() == names == table.items["item"].tolist()
@@ -211,6 +211,8 @@ def test_rows_without_user_item_or_time_are_counted(tmp_path: Path) -> None:
         ("inter", lambda t: t.encode("utf-16"), r"set.inter, line 1: not UTF-8"),
         ("user", lambda t: t.replace("b\t41", "ann\t41"), r"set.user, line 3.*'ann' is listed twi"),
         ("user", lambda t: t.replace("b\t41", "\t41"), r"set.user, line 3, user_id: empty"),
+        ("user", lambda t: "user_id:token\nann\n\nb\n", r"set.user, line 3, user_id: empty"),
+        ("user", lambda t: t.replace("height", "gender=F"), r"two columns would be named 'gender="),
         ("user", lambda t: t.replace("41", "old"), r"set.user, line 3, age: 'old' is not a number"),
         ("item", lambda t: t.replace("item_id", "id"), r"set.item, line 1: no column 'item_id'"),
     ],
