@@ -27,7 +27,15 @@ ROOMS: dict[str, set[str]] = {
     "data": {"data.spec", "data.scaling", "data.prepare", "data.batches", "targets"},
     "data.workouts.features": {"data", "data.prepare", "data.spec"},
     "data.workouts.layout": {"data", "data.prepare"},
-    "data.exercises": {"data", "data.spec", "data.scaling", "data.prepare", "targets"},
+    "data.exercises": {
+        "data",
+        "data.exercises.autocorrelation",
+        "data.spec",
+        "data.scaling",
+        "data.prepare",
+        "targets",
+    },
+    "data.exercises.autocorrelation": set(),
     "active": set(),
     "models": {
         "data.spec",
@@ -40,6 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "tasks": {"data.spec", "data.scaling", "data.batches", "losses", "metrics"},
     "report": {
         "data",
+        "data.exercises.autocorrelation",
         "data.spec",
         "data.prepare",
         "data.workouts.layout",

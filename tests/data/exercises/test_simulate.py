@@ -215,6 +215,13 @@ def test_the_ceiling_uses_success_of_past_days_only() -> None:
     assert np.array_equal(done, missed)
 
 
+def test_the_first_exercise_tells_the_condition() -> None:
+    """Hence knowing it helps the ceiling at a person's first event only."""
+    first = np.array([next_exercise(condition, [], []) > 0 for condition in CONDITIONS])
+    assert first.sum(1).tolist() == [3, 3, 3]
+    assert first.sum(0).max() == 1
+
+
 def test_the_ceiling_is_calibrated(many: tuple[np.ndarray, np.ndarray]) -> None:
     """Of the exercises given probability p, a share p came: for each of the seven values of p."""
     predicted, came = many
