@@ -36,7 +36,7 @@ canonical order (easiest first) with probability 0.65, else in one of the six or
 the canonical one included. Each is done with probability logistic(1.2 (a + 0.04 day - b) + 0.9).
 
 Ceiling: what the best predictor says who knows these rules, the person's condition and the past
-events with their success (those of the same day included). Programme and past give the level of
+events with their success (those of the same day included). Condition and past give the level of
 the day, hence its three exercises; those already seen today give the posterior of the order. So
 P(next) = sum of P(order) over orders that begin with today's exercises and go on with the next,
 over the sum over orders that begin with today's. Ability, profile and the success of today's
