@@ -1,6 +1,6 @@
 """Simulated DStress study: SIMULATED people, for trying methods and for tests.
 
-The study (Konrad et al. 2015, as used by Mahyari, Pirolli and LeBlanc, section II) gave adults
+The study (Konrad et al., as used by Mahyari, Pirolli and LeBlanc, section II) gave adults
 three exercises on each of 12 days under one of three conditions; its records are not public.
 
 FROZEN: written down before any network was trained; no constant below may be tuned to a model.
