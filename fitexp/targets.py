@@ -52,6 +52,8 @@ NULLABLE = frozenset(
         "data.max_steps",
         "data.own_workouts",
         "data.path",
+        "data.folds",
+        "data.window",
         "early_stopping.patience",
         "trainer.gradient_clip_val",
         "trainer.max_epochs",

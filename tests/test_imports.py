@@ -30,11 +30,13 @@ ROOMS: dict[str, set[str]] = {
     "data.exercises": {
         "data",
         "data.batches",
+        "data.exercises.autocorrelation",
         "data.spec",
         "data.scaling",
         "data.prepare",
         "targets",
     },
+    "data.exercises.autocorrelation": set(),
     "active": set(),
     "models": {
         "data",
@@ -49,6 +51,7 @@ ROOMS: dict[str, set[str]] = {
     "report": {
         "active",
         "data",
+        "data.exercises.autocorrelation",
         "data.spec",
         "data.prepare",
         "data.workouts.layout",

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from fitexp.data.exercises.fetch import NAME, movielens_folder
 from fitexp.data.exercises.profiles import Columns, for_names, multi_hot, one_hot, profile_frame
 from fitexp.data.exercises.table import EventTable
 from fitexp.data.exercises.text_tables import keys, numbers, read_tabs, require
@@ -123,6 +124,10 @@ class _Atomic:
 
 
 def _found(path: str | None, dataset: str | None) -> tuple[Path, str]:
+    if path is None and dataset == NAME:
+        path = str(movielens_folder())
+        if not Path(path).is_dir():
+            raise InputError(f"{path} is not there: fitexp data fetch {NAME} makes it")
     if path is None:
         raise InputError(
             "data.path is missing: it must be a folder with NAME.inter; "
