@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fitexp.data.sequences import Float, Int
+from fitexp.data.sequences import Bool, Float, Int
 from fitexp.data.workouts.literals import Fast, fast_parser, parse
 
 EARTH_KM = 6371.0088  # mean radius (IUGG)
 SERIES = ("timestamp", "heart_rate", "altitude", "latitude", "longitude")
+UNTIMED, REPEATED = "points without a timestamp", "points at a time that another has"
+BATCH = 16  # lines whose points are derived together, few enough for the processor's cache
 # names that fitexp.data.workouts.series knows speed limits of; every other sport keeps its name
 SPORTS = {"running": "run", "walking": "walk", "swimming": "swim"}
 MAX_TIME_S = 1e11  # unix s, the year 5138; beyond it, as in milliseconds, a time is missing
@@ -40,8 +43,7 @@ class Part:
 
     sessions: column -> W values; line: (W,) line in the part, from 1; offset: (W+1,) first
     point of each workout; columns: COLUMNS -> (P,). lines: read in all; rejected: (line, reason,
-    text) of each that gave no workout; points: of each workout, reason -> points or values left
-    out.
+    text) of each that gave no workout; points: reason -> (W,) points or values left out.
     """
 
     sessions: dict[str, list[Any]]
@@ -50,32 +52,22 @@ class Part:
     columns: dict[str, NDArray[Any]]
     lines: int
     rejected: list[tuple[int, str, bytes]]
-    points: list[dict[str, int]]
+    points: dict[str, list[int]]
 
 
 def lines_from(stream: BinaryIO, start: int, end: float, limit: int) -> Iterator[tuple[int, bytes]]:
     """Lines that begin at bytes `start` <= byte < `end`, each with its first byte's number.
 
     `stream` stands at byte max(start - 1, 0). Of a line with over `limit` bytes the first
-    `limit` + 1 are given, without its end.
+    `limit` + 1 are given, without its end. At most `limit` bytes from `end` on are read.
     """
-
-    def skipped(piece: bytes) -> int:
-        """Bytes to the end of the line that `piece` is the beginning of."""
-        count = 0
-        while len(piece) > limit and not piece.endswith(b"\n"):
-            piece = stream.readline(limit + 1)
-            count += len(piece)
-        return count
-
     position = max(start - 1, 0)
-    if start > 0:
-        piece = stream.readline(limit + 1)
-        position += len(piece) + skipped(piece)
-    while position < end and (line := stream.readline(limit + 1)):
-        begin = position
-        position += len(line) + skipped(line)
-        yield begin, line
+    begins = start == 0  # a line begins at `position`
+    while position < end and (piece := stream.readline(limit + 1)):
+        if begins:
+            yield position, piece
+        position += len(piece)
+        begins = piece.endswith(b"\n")
 
 
 def make_part(
@@ -85,47 +77,84 @@ def make_part(
     if isinstance(source, list):
         save(part_of(source, limit, parser), target)
         return
-    with source.open("rb", buffering=1 << 20) as stream:
+    with source.open("rb", buffering=1 << 16) as stream:
         stream.seek(max(start - 1, 0))
-        found = [line for _, line in lines_from(stream, start, end, limit)]
-    save(part_of(found, limit, parser), target)
+        lines = (line for _, line in lines_from(stream, start, end, limit))
+        save(part_of(lines, limit, parser), target)
 
 
 @dataclass(frozen=True)
 class Workout:
-    """A line's workout: columns are COLUMNS -> (P,), points: reason -> number left out."""
+    """A line's workout: series (5, P), the rows of SERIES; points: reason -> number left out."""
 
     session: dict[str, Any]
-    columns: dict[str, NDArray[Any]]
+    series: Float
     points: Counter[str]
 
 
 def part_of(lines: Iterable[bytes], limit: int, parser: str) -> Part:
     """Parse and derive; no line is lost: lines == workouts + rejected."""
     fast = fast_parser(parser)
-    kept: list[Workout] = []
+    sessions: list[dict[str, Any]] = []
     numbers: list[int] = []
     rejected: list[tuple[int, str, bytes]] = []
-    number = 0
-    with np.errstate(over="ignore"):  # beyond float32: missing
-        for number, line in enumerate(lines, 1):
+    points: dict[str, list[int]] = defaultdict(list)
+    columns = [{name: np.zeros(0, kind) for name, kind in COLUMNS.items()}]
+    sizes = [0]
+    number, numbered = 0, enumerate(lines, 1)
+    while batch := list(islice(numbered, BATCH)):
+        kept: list[Workout] = []
+        for number, line in batch:
             try:
                 kept.append(workout_of(line, limit, fast))
                 numbers.append(number)
             except LineError as error:
                 rejected.append((number, str(error), line))
+        if kept:
+            sessions += [w.session for w in kept]
+            sizes += [w.series.shape[1] for w in kept]
+            columns.append(_columns(kept, points))
     names = ("workout", "athlete", "sport", "gender", "start")
-    empty = {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
-    columns = [empty, *(w.columns for w in kept)]
     return Part(
-        sessions={name: [w.session[name] for w in kept] for name in names},
+        sessions={name: [session[name] for session in sessions] for name in names},
         line=np.array(numbers, dtype=np.int64),
-        offset=np.cumsum([len(found["time_s"]) for found in columns]),
+        offset=np.cumsum(sizes),
         columns={name: np.concatenate([found[name] for found in columns]) for name in COLUMNS},
         lines=number,
         rejected=rejected,
-        points=[dict(w.points) for w in kept],
+        points=points,
     )
+
+
+def _columns(workouts: list[Workout], points: dict[str, list[int]]) -> dict[str, NDArray[Any]]:
+    """COLUMNS of these workouts; what each of them leaves out is appended to `points`."""
+    offset = np.cumsum([0, *(w.series.shape[1] for w in workouts)])
+    time, heart_rate, altitude, latitude, longitude = np.concatenate(
+        [w.series for w in workouts], axis=1
+    )
+    placed = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
+    columns = {
+        "time_s": time,
+        "heart_rate_bpm": _measured(heart_rate),
+        "altitude_m": _measured(altitude),
+        "distance_km": _distance(latitude, longitude, placed, offset),
+    }
+    for reason in (UNTIMED, REPEATED):
+        points[reason] += [w.points[reason] for w in workouts]
+    for reason, missing in (
+        ("missing values in heart_rate", np.isnan(columns["heart_rate_bpm"])),
+        ("missing values in altitude", np.isnan(columns["altitude_m"])),
+        ("points without a position", ~placed),
+    ):
+        points[reason] += np.add.reduceat(missing, offset[:-1], dtype=np.int64).tolist()
+    return columns
+
+
+def _measured(values: Float) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # beyond float32: missing
+        measured = values.astype(np.float32)
+    measured[np.isinf(measured)] = np.nan
+    return measured
 
 
 def workout_of(line: bytes, limit: int, fast: Fast | None) -> Workout:
@@ -155,13 +184,7 @@ def workout_of(line: bytes, limit: int, fast: Fast | None) -> Workout:
         "gender": _name(fields.get("gender", "unknown"), "gender"),
         "start": start,
     }
-    columns: dict[str, NDArray[Any]] = {
-        "time_s": series["time_s"],
-        "heart_rate_bpm": _measured(series, "heart_rate", points),
-        "altitude_m": _measured(series, "altitude", points),
-        "distance_km": _distance(series["latitude"], series["longitude"], points),
-    }
-    return Workout(session, columns, points)
+    return Workout(session, series, points)
 
 
 def _name(value: object, key: str) -> str:
@@ -170,71 +193,52 @@ def _name(value: object, key: str) -> str:
     return value.strip().lower().encode("utf-8", "replace").decode()
 
 
-def _series(fields: dict[str, Any]) -> dict[str, Float]:
-    """The lists of a line, of one length."""
-    series = {key: fields[key] for key in SERIES}
-    for key, values in series.items():
-        if not isinstance(values, np.ndarray):
+def _series(fields: dict[str, Any]) -> Float:
+    """The lists of a line, of one length, as rows."""
+    for key in SERIES:
+        if not isinstance(fields[key], np.ndarray):
             raise LineError(f"lines with something else than numbers in {key}")
-    sizes = {len(values) for values in series.values()}
+    sizes = {len(fields[key]) for key in SERIES}
     if 0 in sizes:
         raise LineError("lines with empty lists")
     if len(sizes) > 1:
         raise LineError("lines whose lists differ in length")
-    return series
+    return np.array([fields[key] for key in SERIES])
 
 
-def _timed(series: dict[str, Float]) -> tuple[float, dict[str, Float], Counter[str]]:
-    """Start (unix s), and the points with increasing times, from then on as time_s.
+def _timed(series: Float) -> tuple[float, Float, Counter[str]]:
+    """Start (unix s), and the points with increasing times, from then on in s from the start.
 
     Without points that have no time or that of the one before.
     """
-    time = series["timestamp"]
-    known = np.abs(time) < MAX_TIME_S  # neither NaN nor nonsense
-    if not known.any():
-        raise LineError("lines without any timestamp")
-    start = float(time[np.argmax(known)])
-    seconds: Float = time - start
-    series = {**series, "time_s": seconds}
     points: Counter[str] = Counter()
-    change = np.diff(seconds)
-    if known.all() and (change > 0).all():
-        return start, series, points
-    change = np.diff(seconds[known])
-    if (change < 0).any():
-        raise LineError("lines whose timestamps go back")
-    points["points without a timestamp"] = int((~known).sum())
-    points["points at a time that another has"] = int((change == 0).sum())
-    kept = known.copy()
-    kept[known] = np.append(True, change > 0)
-    return start, {key: values[kept] for key, values in series.items()}, +points
-
-
-def _measured(series: dict[str, Float], key: str, points: Counter[str]) -> NDArray[np.float32]:
-    values = series[key].astype(np.float32)
-    known = np.isfinite(values)
+    known = np.abs(series[0]) < MAX_TIME_S  # neither NaN nor nonsense
     if not known.all():
-        points[f"missing values in {key}"] += int((~known).sum())
-        values[~known] = np.nan
-    return values
+        if not known.any():
+            raise LineError("lines without any timestamp")
+        points[UNTIMED] = int((~known).sum())
+        series = series[:, known]
+    start = float(series[0, 0])
+    series[0] -= start
+    change = series[0, 1:] - series[0, :-1]
+    if not (change > 0).all():
+        if (change < 0).any():
+            raise LineError("lines whose timestamps go back")
+        points[REPEATED] = int((change == 0).sum())
+        series = series[:, np.append(True, change > 0)]
+    return start, series, points
 
 
-def _distance(latitude: Float, longitude: Float, points: Counter[str]) -> NDArray[np.float32]:
-    """Cumulative km over the known positions; NaN at the others."""
-    placed = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
-    if placed.all():
-        return _way(latitude, longitude)
-    points["points without a position"] += int((~placed).sum())
+def _distance(latitude: Float, longitude: Float, placed: Bool, offset: Int) -> NDArray[np.float32]:
+    """Cumulative km over the `placed` positions of each workout; NaN at the others."""
+    km = np.zeros(placed.sum())
+    km[1:] = haversine_km(latitude[placed], longitude[placed])
+    for first, end in pairwise(np.append(0, np.cumsum(placed))[offset]):
+        km[first : first + 1] = 0.0
+        np.cumsum(km[first:end], out=km[first:end])
     distance = np.full(len(placed), np.nan, dtype=np.float32)
-    if placed.any():
-        distance[placed] = _way(latitude[placed], longitude[placed])
+    distance[placed] = km
     return distance
-
-
-def _way(latitude: Float, longitude: Float) -> NDArray[np.float32]:
-    way = np.zeros(len(latitude), dtype=np.float32)
-    way[1:] = np.cumsum(haversine_km(latitude, longitude))
-    return way
 
 
 def haversine_km(latitude: Float, longitude: Float) -> Float:
