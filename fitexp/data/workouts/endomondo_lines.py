@@ -77,7 +77,7 @@ def make_part(
     if isinstance(source, list):
         save(part_of(source, limit, parser), target)
         return
-    with source.open("rb", buffering=1 << 16) as stream:
+    with source.open("rb", buffering=1 << 18) as stream:
         stream.seek(max(start - 1, 0))
         lines = (line for _, line in lines_from(stream, start, end, limit))
         save(part_of(lines, limit, parser), target)
@@ -134,7 +134,7 @@ def _columns(workouts: list[Workout], points: dict[str, list[int]]) -> dict[str,
     )
     placed = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
     columns = {
-        "time_s": time,
+        "time_s": time.copy(),  # a view would keep all five rows
         "heart_rate_bpm": _measured(heart_rate),
         "altitude_m": _measured(altitude),
         "distance_km": _distance(latitude, longitude, placed, offset),
