@@ -27,19 +27,28 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fitexp.data.prepare import cache_folder, digest
-from fitexp.data.workouts.endomondo_lines import COLUMNS, Part, lines_from, load, make_part
+from fitexp.data.workouts.endomondo_lines import (
+    COLUMNS,
+    LineError,
+    Part,
+    lines_from,
+    load,
+    make_part,
+    workout_of,
+)
 from fitexp.data.workouts.literals import fast_parser
 from fitexp.data.workouts.table import HEART_RATE_BPM, WorkoutTable, reasons
 from fitexp.errors import InputError
 
 STORED = {"session": np.int32, **COLUMNS}
 SUMMARY = "summary.json"  # lines read, rejected by reason
+FIRST_LINES = 1000  # without a workout among them a file is refused
 SHOWN = 5  # lines that are named on standard error
 Job = tuple[Path, Path | list[bytes], int, int, int, str]  # arguments of make_part
 
@@ -82,6 +91,7 @@ def read_endomondo(
     table = _stored(folder)
     if table is None:
         try:
+            _check_begin(file, parser, part_bytes, max_line_bytes)
             (folder / "parts").mkdir(parents=True, exist_ok=True)
             count = _read_parts(file, folder, workers, parser, part_bytes, max_line_bytes)
             _join(file, folder, count)
@@ -119,18 +129,14 @@ def _read_parts(
 ) -> int:
     """Write the parts that are missing; returns how many the file has."""
     jobs = _Jobs(file, folder, parser, part_bytes, limit)
-    left = iter(jobs)
-    for job in islice(left, 1):
-        make_part(*job)
-        _check_begin(file, folder, job[0])
     if workers == 1:
-        for job in left:
+        for job in jobs:
             make_part(*job)
         return jobs.count
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
     waiting: set[Future[None]] = set()
     try:
-        for job in left:
+        for job in jobs:
             waiting.add(pool.submit(make_part, *job))
             if len(waiting) >= 2 * workers:  # so many parts are in memory at most
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -148,16 +154,36 @@ def _read_parts(
     return jobs.count
 
 
-def _check_begin(file: Path, folder: Path, target: Path) -> None:
-    """A file whose first part gives no workout is another file: said before all of it is read."""
-    part = load(target)
-    if part.lines and not part.sessions["workout"]:
-        shutil.rmtree(folder, ignore_errors=True)
-        why = reasons(Counter(reason for _, reason, _ in part.rejected))
-        raise InputError(
-            f"{file}: no workout in {part.lines:,} lines ({why}); data.path must be "
-            "endomondoHR_proper.json, one dictionary a line"
-        )
+def _check_begin(file: Path, parser: str, end: int, limit: int) -> None:
+    """A file that begins without a workout is another file: said before more of it is read."""
+    fast = fast_parser(parser)
+    rejected: Counter[str] = Counter()
+    for _, line in islice(_lines(file, end, limit), FIRST_LINES):
+        try:
+            workout_of(line, limit, fast)
+            return
+        except LineError as error:
+            rejected[str(error)] += 1
+    raise InputError(
+        f"{file}: no workout in the first {rejected.total():,} lines ({reasons(rejected)}); "
+        "data.path must be endomondoHR_proper.json, one dictionary a line"
+    )
+
+
+def _zipped(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+def _lines(file: Path, end: float, limit: int) -> Iterator[tuple[int, bytes]]:
+    """Lines that begin before byte `end` of the file, of a .gz of what it inflates to."""
+    with gzip.open(file, "rb") if _zipped(file) else file.open("rb") as stream:
+        try:
+            yield from lines_from(stream, 0, end, limit)  # type: ignore[arg-type]
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(
+                f"{file}: the .gz is damaged or cut short ({error}); get it again"
+            ) from error
 
 
 class _Jobs:
@@ -174,8 +200,7 @@ class _Jobs:
         self.count = 0
 
     def __iter__(self) -> Iterator[Job]:
-        with self.file.open("rb") as stream:
-            zipped = stream.read(2) == b"\x1f\x8b"
+        zipped = _zipped(self.file)
         for source in self._blocks() if zipped else self._ranges():
             start, target = self.count * self.part_bytes, _part(self.folder, self.count)
             self.count += 1
@@ -190,29 +215,12 @@ class _Jobs:
     def _blocks(self) -> Iterator[list[bytes]]:
         block: list[bytes] = []
         end = self.part_bytes
-        with gzip.open(self.file, "rb") as stream:
-            found = lines_from(_Inflated(stream, self.file), 0, float("inf"), self.limit)  # type: ignore[arg-type]
-            for start, line in found:
-                while start >= end:
-                    yield block
-                    block, end = [], end + self.part_bytes
-                block.append(line)
+        for start, line in _lines(self.file, float("inf"), self.limit):
+            while start >= end:
+                yield block
+                block, end = [], end + self.part_bytes
+            block.append(line)
         yield block
-
-
-class _Inflated:
-    """readline of a .gz, whose damage is the user's to know of."""
-
-    def __init__(self, stream: BinaryIO | gzip.GzipFile, file: Path) -> None:
-        self.stream, self.file = stream, file
-
-    def readline(self, size: int) -> bytes:
-        try:
-            return self.stream.readline(size)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(
-                f"{self.file}: the .gz is damaged or cut short ({error}); get it again"
-            ) from error
 
 
 def _progress(done: int, total: int) -> None:
@@ -230,7 +238,7 @@ def _join(file: Path, folder: Path, count: int) -> None:
         joined = _Joined(temporary, file.name)
         for number in range(count):
             joined.add(_loaded(_part(folder, number)))
-        joined.finish(file)
+        joined.finish()
         try:
             temporary.rename(folder / "table")
         except OSError:
@@ -302,11 +310,7 @@ class _Joined:
         self.ids.add(workout)
         return again
 
-    def finish(self, file: Path) -> None:
-        if not self.ids:
-            raise InputError(
-                f"{file}: no workout in {self.lines:,} lines ({reasons(+self.rejected)})"
-            )
+    def finish(self) -> None:
         pd.DataFrame(self.sessions).to_parquet(self.folder / "sessions.parquet")
         summary = {"lines": self.lines, "points": self.points, "rejected": dict(+self.rejected)}
         (self.folder / SUMMARY).write_text(json.dumps(summary), encoding="utf-8")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +21,7 @@ from fitexp.data.workouts.literals import Fast, fast_parser, parse
 EARTH_KM = 6371.0088  # mean radius (IUGG)
 SERIES = ("timestamp", "heart_rate", "altitude", "latitude", "longitude")
 UNTIMED, REPEATED = "points without a timestamp", "points at a time that another has"
+BATCH = 16  # lines whose points are derived together, few enough for the processor's cache
 # names that fitexp.data.workouts.series knows speed limits of; every other sport keeps its name
 SPORTS = {"running": "run", "walking": "walk", "swimming": "swim"}
 MAX_TIME_S = 1e11  # unix s, the year 5138; beyond it, as in milliseconds, a time is missing
@@ -58,8 +59,7 @@ def lines_from(stream: BinaryIO, start: int, end: float, limit: int) -> Iterator
     """Lines that begin at bytes `start` <= byte < `end`, each with its first byte's number.
 
     `stream` stands at byte max(start - 1, 0). Of a line with over `limit` bytes the first
-    `limit` + 1 are given, without its end. Nothing is read behind the line that reaches `end`,
-    and of a longer one than `limit` no more than that beyond it.
+    `limit` + 1 are given, without its end. At most `limit` bytes from `end` on are read.
     """
     position = max(start - 1, 0)
     begins = start == 0  # a line begins at `position`
@@ -77,75 +77,84 @@ def make_part(
     if isinstance(source, list):
         save(part_of(source, limit, parser), target)
         return
-    with source.open("rb", buffering=1 << 20) as stream:
+    with source.open("rb", buffering=1 << 18) as stream:
         stream.seek(max(start - 1, 0))
-        found = [line for _, line in lines_from(stream, start, end, limit)]
-    save(part_of(found, limit, parser), target)
+        lines = (line for _, line in lines_from(stream, start, end, limit))
+        save(part_of(lines, limit, parser), target)
 
 
 @dataclass(frozen=True)
 class Workout:
-    """A line's workout: series has time_s and SERIES -> (P,), points: reason -> number left out."""
+    """A line's workout: series (5, P), the rows of SERIES; points: reason -> number left out."""
 
     session: dict[str, Any]
-    series: dict[str, Float]
+    series: Float
     points: Counter[str]
 
 
 def part_of(lines: Iterable[bytes], limit: int, parser: str) -> Part:
     """Parse and derive; no line is lost: lines == workouts + rejected."""
     fast = fast_parser(parser)
-    kept: list[Workout] = []
+    sessions: list[dict[str, Any]] = []
     numbers: list[int] = []
     rejected: list[tuple[int, str, bytes]] = []
-    number = 0
-    for number, line in enumerate(lines, 1):
-        try:
-            kept.append(workout_of(line, limit, fast))
-            numbers.append(number)
-        except LineError as error:
-            rejected.append((number, str(error), line))
+    points: dict[str, list[int]] = defaultdict(list)
+    columns = [{name: np.zeros(0, kind) for name, kind in COLUMNS.items()}]
+    sizes = [0]
+    number, numbered = 0, enumerate(lines, 1)
+    while batch := list(islice(numbered, BATCH)):
+        kept: list[Workout] = []
+        for number, line in batch:
+            try:
+                kept.append(workout_of(line, limit, fast))
+                numbers.append(number)
+            except LineError as error:
+                rejected.append((number, str(error), line))
+        if kept:
+            sessions += [w.session for w in kept]
+            sizes += [w.series.shape[1] for w in kept]
+            columns.append(_columns(kept, points))
     names = ("workout", "athlete", "sport", "gender", "start")
-    offset = np.cumsum([0, *(len(w.series["time_s"]) for w in kept)])
-    points = {reason: [w.points[reason] for w in kept] for reason in (UNTIMED, REPEATED)}
-    series = {
-        name: np.concatenate([np.zeros(0), *(w.series[name] for w in kept)])
-        for name in ("time_s", *SERIES[1:])
-    }
     return Part(
-        sessions={name: [w.session[name] for w in kept] for name in names},
+        sessions={name: [session[name] for session in sessions] for name in names},
         line=np.array(numbers, dtype=np.int64),
-        offset=offset,
-        columns=_columns(series, offset, points),
+        offset=np.cumsum(sizes),
+        columns={name: np.concatenate([found[name] for found in columns]) for name in COLUMNS},
         lines=number,
         rejected=rejected,
         points=points,
     )
 
 
-def _columns(
-    series: dict[str, Float], offset: Int, points: dict[str, list[int]]
-) -> dict[str, NDArray[Any]]:
-    """COLUMNS of a part's workouts; counts what is missing in `points`."""
-    columns: dict[str, NDArray[Any]] = {"time_s": series["time_s"]}
-    for key, name in (("heart_rate", "heart_rate_bpm"), ("altitude", "altitude_m")):
-        with np.errstate(over="ignore"):  # beyond float32: missing
-            values = series[key].astype(np.float32)
-        known = np.isfinite(values)
-        values[~known] = np.nan
-        columns[name] = values
-        points[f"missing values in {key}"] = _count(~known, offset)
-    latitude, longitude = series["latitude"], series["longitude"]
+def _columns(workouts: list[Workout], points: dict[str, list[int]]) -> dict[str, NDArray[Any]]:
+    """COLUMNS of these workouts; what each of them leaves out is appended to `points`."""
+    offset = np.cumsum([0, *(w.series.shape[1] for w in workouts)])
+    time, heart_rate, altitude, latitude, longitude = np.concatenate(
+        [w.series for w in workouts], axis=1
+    )
     placed = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
-    columns["distance_km"] = _distance(latitude, longitude, placed, offset)
-    points["points without a position"] = _count(~placed, offset)
+    columns = {
+        "time_s": time.copy(),  # a view would keep all five rows
+        "heart_rate_bpm": _measured(heart_rate),
+        "altitude_m": _measured(altitude),
+        "distance_km": _distance(latitude, longitude, placed, offset),
+    }
+    for reason in (UNTIMED, REPEATED):
+        points[reason] += [w.points[reason] for w in workouts]
+    for reason, missing in (
+        ("missing values in heart_rate", np.isnan(columns["heart_rate_bpm"])),
+        ("missing values in altitude", np.isnan(columns["altitude_m"])),
+        ("points without a position", ~placed),
+    ):
+        points[reason] += np.add.reduceat(missing, offset[:-1], dtype=np.int64).tolist()
     return columns
 
 
-def _count(points: Bool, offset: Int) -> list[int]:
-    """How many of each workout's points are True."""
-    counts: list[int] = np.add.reduceat(points, offset[:-1], dtype=np.int64).tolist()
-    return counts
+def _measured(values: Float) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # beyond float32: missing
+        measured = values.astype(np.float32)
+    measured[np.isinf(measured)] = np.nan
+    return measured
 
 
 def workout_of(line: bytes, limit: int, fast: Fast | None) -> Workout:
@@ -184,42 +193,40 @@ def _name(value: object, key: str) -> str:
     return value.strip().lower().encode("utf-8", "replace").decode()
 
 
-def _series(fields: dict[str, Any]) -> dict[str, Float]:
-    """The lists of a line, of one length."""
-    series = {key: fields[key] for key in SERIES}
-    for key, values in series.items():
-        if not isinstance(values, np.ndarray):
+def _series(fields: dict[str, Any]) -> Float:
+    """The lists of a line, of one length, as rows."""
+    for key in SERIES:
+        if not isinstance(fields[key], np.ndarray):
             raise LineError(f"lines with something else than numbers in {key}")
-    sizes = {len(values) for values in series.values()}
+    sizes = {len(fields[key]) for key in SERIES}
     if 0 in sizes:
         raise LineError("lines with empty lists")
     if len(sizes) > 1:
         raise LineError("lines whose lists differ in length")
-    return series
+    return np.array([fields[key] for key in SERIES])
 
 
-def _timed(series: dict[str, Float]) -> tuple[float, dict[str, Float], Counter[str]]:
-    """Start (unix s), and the points with increasing times, from then on as time_s.
+def _timed(series: Float) -> tuple[float, Float, Counter[str]]:
+    """Start (unix s), and the points with increasing times, from then on in s from the start.
 
     Without points that have no time or that of the one before.
     """
-    time = series["timestamp"]
     points: Counter[str] = Counter()
-    if (time[1:] > time[:-1]).all() and time[0] > -MAX_TIME_S and time[-1] < MAX_TIME_S:
-        return float(time[0]), {**series, "time_s": time - time[0]}, points
-    known = np.abs(time) < MAX_TIME_S  # neither NaN nor nonsense
-    if not known.any():
-        raise LineError("lines without any timestamp")
-    start = float(time[np.argmax(known)])
-    change = np.diff(time[known])
-    if (change < 0).any():
-        raise LineError("lines whose timestamps go back")
-    points[UNTIMED] = int((~known).sum())
-    points[REPEATED] = int((change == 0).sum())
-    kept = known.copy()
-    kept[known] = np.append(True, change > 0)
-    series = {**series, "time_s": time - start}
-    return start, {key: values[kept] for key, values in series.items()}, points
+    known = np.abs(series[0]) < MAX_TIME_S  # neither NaN nor nonsense
+    if not known.all():
+        if not known.any():
+            raise LineError("lines without any timestamp")
+        points[UNTIMED] = int((~known).sum())
+        series = series[:, known]
+    start = float(series[0, 0])
+    series[0] -= start
+    change = series[0, 1:] - series[0, :-1]
+    if not (change > 0).all():
+        if (change < 0).any():
+            raise LineError("lines whose timestamps go back")
+        points[REPEATED] = int((change == 0).sum())
+        series = series[:, np.append(True, change > 0)]
+    return start, series, points
 
 
 def _distance(latitude: Float, longitude: Float, placed: Bool, offset: Int) -> NDArray[np.float32]:

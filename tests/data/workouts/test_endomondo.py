@@ -332,7 +332,8 @@ def test_a_killed_reading_goes_on_at_the_first_missing_part(
 
     monkeypatch.setattr(endomondo_lines, "parse", counted)
     table = read(path, part_bytes=2000, max_line_bytes=100_000)
-    assert 0 < len(parsed) == int((starts >= 3 * 2000).sum()) < 12
+    # the first line is looked at each time, to know the file
+    assert 1 < len(parsed) == 1 + int((starts >= 3 * 2000).sum()) < 12
     pd.testing.assert_frame_equal(table.sessions, read_plainly(path).sessions)
     assert not list(cache.rglob("parts")), "parts are removed when they are joined"
 
@@ -373,17 +374,41 @@ def test_files_that_are_something_else_or_cut(tmp_path: Path) -> None:
     other = tmp_path / "other.csv"
     for content in (b"", b"a,b\n1,2\n"):
         other.write_bytes(content)
-        with pytest.raises(InputError, match=r"no workout in [02] lines"):
+        with pytest.raises(InputError, match=r"no workout in the first [02] lines"):
             read(other)
     long = tmp_path / "long.csv"
     long.write_bytes(b"1,2\n" * 5000)
-    with pytest.raises(InputError, match=r"no workout in 25 lines \(25 lines that hold no"):
+    with pytest.raises(
+        InputError, match=r"no workout in the first 25 lines \(25 lines that hold no"
+    ):
         read(long, part_bytes=100)  # said after the first part
     whole = gzip.compress(write(tmp_path / "made.json", 1, 3, 200).read_bytes())
     for damaged in (whole[: len(whole) // 2], whole[:-1], whole[:2000] + b"x" + whole[2001:]):
         other.write_bytes(damaged)
         with pytest.raises(InputError, match="damaged or cut short"):
             read(other)
+
+
+@pytest.mark.parametrize("junk", [b"\0", b"a\n", b"\n"], ids=["one line", "lines", "blank lines"])
+def test_a_gzip_bomb_is_refused_without_inflating_it(
+    junk: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 64 MB at most 4 MiB, their last line's 1 MiB and some buffers are inflated."""
+    bomb = tmp_path / "bomb.json.gz"
+    bomb.write_bytes(gzip.compress(junk * (64_000_000 // len(junk)), 1))
+    inflated = 0
+    unpack = gzip._GzipReader.read
+
+    def counted(self: Any, size: int = -1) -> bytes:
+        nonlocal inflated
+        found: bytes = unpack(self, size)
+        inflated += len(found)
+        return found
+
+    monkeypatch.setattr("gzip._GzipReader.read", counted)
+    with pytest.raises(InputError, match="no workout in the first 1"):
+        read(bomb)
+    assert 0 < inflated < 6 << 20
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, cache: Path) -> None:
