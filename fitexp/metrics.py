@@ -75,12 +75,6 @@ def _error(target: ArrayLike, prediction: ArrayLike) -> np.ndarray:
     return error
 
 
-def ndcg(ranks: ArrayLike, k: int) -> float:
-    """NDCG@k with one right item: mean of 1 / log2(rank + 1) where the rank is k or better."""
-    values = np.asarray(ranks, np.float64)
-    return float(np.mean(np.where(values <= k, 1.0 / np.log2(values + 1.0), 0.0)))
-
-
 def ece(confidence: ArrayLike, hit: ArrayLike, bins: int = 15) -> float:
     """Expected calibration error: sum over bins of share x |mean confidence - share of hits|.
 

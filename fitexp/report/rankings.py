@@ -23,7 +23,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 CEILING = "ceiling/bayes/"
 SEEN = "_seen_mask"
-KS = (1, 5, 10)
+FIGURES = ("top1", "top5", "top10", "mrr", "ndcg10")
 COLUMNS = {  # of the table -> metric, digits
     "top-1\n%": ("top1", 1),
     "top-5\n%": ("top5", 1),
@@ -46,10 +46,11 @@ def predictions_table(
     """One row an answer, by fold, user and step: the schema of `predictions.parquet`.
 
     unit_id USER:STEP; fold: number of the model that answered; target, prediction: items;
-    p_target, p_prediction: their probabilities; rank_of_target of all items, of ties the mean
-    rank; rank_of_target_seen_mask: of the items that the user had not had before (missing where he
-    had had the target); margin: the highest probability less the second. The ranks of a baseline
-    NAME are baseline_NAME_rank and baseline_NAME_rank_seen_mask; `ceiling` is a simulator's.
+    p_target, p_prediction: their probabilities; rank_of_target among all items, of ties the mean
+    rank; ties_of_target: items with just its probability, itself among them; *_seen_mask: among
+    the items that the user had not had before (missing where he had had the target); margin: the
+    highest probability less the second. baseline_NAME_rank, baseline_NAME_ties and so on are of a
+    baseline; `ceiling_*` of the best that a simulator allows.
     """
     arrays, items = prepared.arrays, np.asarray(prepared.arrays["item_id"])
     rows = np.asarray(predictions["rows"], np.int64)
@@ -71,33 +72,40 @@ def predictions_table(
         "p_target": given[np.arange(len(rows)), target],
         "p_prediction": best[:, -1],
         "margin": best[:, -1] - best[:, 0],
-        "rank_of_target": ranks(given, target),
-        "rank_of_target_seen_mask": masked_ranks(given, target, seen),
+        **_columns("{}_of_target", given, target, seen),
     }
     for name, model in baselines.items():
         other = model.predict(arrays, part)
-        assert np.array_equal(other["rows"][np.lexsort(other["rows"].T[::-1])], rows)
-        beside = other["probability"][np.lexsort(other["rows"].T[::-1])]
-        found[f"baseline_{name}_rank"] = ranks(beside, target)
-        found[f"baseline_{name}_rank_seen_mask"] = masked_ranks(beside, target, seen)
+        same = np.lexsort(np.asarray(other["rows"]).T[::-1])
+        if not np.array_equal(other["rows"][same], rows):
+            raise ValueError(f"baseline {name} answers other events than the model")
+        found |= _columns(f"baseline_{name}_{{}}", other["probability"][same], target, seen)
     if "ceiling" in arrays:
         known = np.asarray(arrays["ceiling"], np.float64)[event]
-        found["ceiling_rank"] = ranks(known, target)
-        found["ceiling_rank_seen_mask"] = masked_ranks(known, target, seen)
+        found |= _columns("ceiling_{}", known, target, seen)
     return pd.DataFrame(found)
 
 
-def ranks(scores: Float, target: Int) -> Float:
-    """(R,) rank, from 1, of the target among all items (R, N); of ties, the mean rank."""
-    own = scores[np.arange(len(scores)), target][:, None]
-    found: Float = (scores > own).sum(1) + 0.5 * ((scores == own).sum(1) + 1)
-    return found
-
-
-def masked_ranks(scores: Float, target: Int, seen: NDArray[np.bool_]) -> Float:
-    """`ranks` among the items not `seen` (R, N); NaN where the target was."""
+def _columns(
+    name: str, scores: Float, target: Int, seen: NDArray[np.bool_]
+) -> dict[str, NDArray[np.generic]]:
+    rank, ties = ranks(scores, target)
+    masked, masked_ties = ranks(np.where(seen, -np.inf, scores), target)
     had = seen[np.arange(len(seen)), target]
-    return np.where(had, np.nan, ranks(np.where(seen, -np.inf, scores), target))
+    return {
+        name.format("rank"): rank,
+        name.format("ties"): ties,
+        f"{name.format('rank')}{SEEN}": np.where(had, np.nan, masked),
+        f"{name.format('ties')}{SEEN}": np.where(had, np.nan, masked_ties),
+    }
+
+
+def ranks(scores: Float, target: Int) -> tuple[Float, Float]:
+    """(R,) rank, from 1, of the target among all items (R, N), of ties the mean; (R,) ties."""
+    own = scores[np.arange(len(scores)), target][:, None]
+    ties = (scores == own).sum(1).astype(np.float64)
+    found: Float = (scores > own).sum(1) + 0.5 * (ties + 1)
+    return found, ties
 
 
 def _seen(arrays: Arrays, event: Int) -> NDArray[np.bool_]:
@@ -110,6 +118,36 @@ def _seen(arrays: Arrays, event: Int) -> NDArray[np.bool_]:
     return seen
 
 
+def figures_of(table: pd.DataFrame, name: str) -> dict[str, Float]:
+    """Prefix of a metric's name -> its value for each row of a predictions table, NaN for none.
+
+    name: top1, top5, top10 (percent), mrr, ndcg10, each also *_seen_mask. A target among ties has
+    the mean over the places that they share: what breaking them by lot gives on average.
+    """
+    base, mask, _ = name.partition(SEEN)
+    return {
+        prefix: _figure(base, *(table[f"{column.format(c)}{mask}"] for c in ("rank", "ties")))
+        for prefix, column in _ranked(table)
+    }
+
+
+def _figure(name: str, rank: pd.Series[float], ties: pd.Series[float]) -> Float:
+    r, n = rank.to_numpy(np.float64), ties.to_numpy(np.float64)
+    before = r - (n + 1) / 2  # items that are surely ahead
+    if name.startswith("top"):
+        shared: Float = 100.0 * np.clip((int(name[3:]) - before) / n, 0.0, 1.0)
+        return shared
+    top = int(np.nanmax(r + n, initial=1.0)) + 1
+    place = np.arange(1, top + 1)
+    worth = 1.0 / place if name == "mrr" else np.where(place <= 10, 1 / np.log2(place + 1), 0.0)
+    total = np.concatenate([[0.0], np.cumsum(worth)])
+    known = np.isfinite(r)
+    out = np.full(len(r), np.nan)
+    first = before[known].astype(int)
+    out[known] = (total[first + n[known].astype(int)] - total[first]) / n[known]
+    return out
+
+
 def score(table: pd.DataFrame, part: str) -> dict[str, float]:
     """Flat metrics of a predictions table; top1, top5 and top10 in percent.
 
@@ -118,14 +156,12 @@ def score(table: pd.DataFrame, part: str) -> dict[str, float]:
     `baseline/NAME/PART/...`; the best that a simulator allows: `ceiling/bayes/PART/...`.
     """
     out: dict[str, float] = {}
-    for prefix, column in _ranked(table):
-        for suffix in ("", SEEN):
-            rank = table[f"{column}{suffix}"].dropna().to_numpy()
-            if suffix and len(rank) < len(table):
-                continue  # items come again here: the mask would leave out what is right
-            figures = {f"top{k}": 100.0 * metrics.hit_at(rank, k) for k in KS}
-            figures |= {"mrr": metrics.mrr(rank), "ndcg10": metrics.ndcg(rank, 10)}
-            out |= {f"{prefix}{part}/{name}{suffix}": value for name, value in figures.items()}
+    again = table[f"rank_of_target{SEEN}"].isna().any()  # the mask would leave out what is right
+    for name in [
+        f"{figure}{mask}" for mask in ("", *([] if again else [SEEN])) for figure in FIGURES
+    ]:
+        for prefix, values in figures_of(table, name).items():
+            out[f"{prefix}{part}/{name}"] = float(values.mean())
     hit = (table["target"] == table["prediction"]).to_numpy()
     out[f"{part}/ece"] = metrics.ece(table["p_prediction"], hit)
     out[f"{part}/log_loss"] = float(-np.log(table["p_target"]).mean())
@@ -133,13 +169,14 @@ def score(table: pd.DataFrame, part: str) -> dict[str, float]:
 
 
 def _ranked(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Prefix of a metric's name, column of the ranks that it is of."""
-    yield "", "rank_of_target"
+    """Prefix of a metric's name, pattern of the columns that it is of."""
+    yield "", "{}_of_target"
     for name in map(str, table.columns):
         if name.startswith("baseline_") and name.endswith("_rank"):
-            yield f"baseline/{name.removeprefix('baseline_').removesuffix('_rank')}/", name
+            own = name.removesuffix("_rank")
+            yield f"baseline/{own.removeprefix('baseline_')}/", f"{own}_{{}}"
     if "ceiling_rank" in table:
-        yield CEILING, "ceiling_rank"
+        yield CEILING, "ceiling_{}"
 
 
 def write_results(

@@ -10,7 +10,7 @@ import pytest
 
 from fitexp.data import splits
 from fitexp.data.workouts.module import WorkoutGather
-from fitexp.data.workouts.protocol import LEAKS, Workouts, arrays_of
+from fitexp.data.workouts.protocol import LEAKS, arrays_of
 from fitexp.data.workouts.table import WorkoutTable, read_workout_table
 from fitexp.errors import InputError
 
@@ -216,7 +216,7 @@ def test_batch_size_is_no_part_of_the_cache_key(
     monkeypatch.setenv("FITEXP_CACHE", str(tmp_path / "cache"))
     calls = []
     monkeypatch.setattr(
-        Workouts, "_make", lambda self, *a: calls.append(1) or arrays_of(self, MADE)
+        "fitexp.data.sources.targets.build", lambda *_, **__: calls.append(1) or MADE
     )
     for changed in ({}, {"batch_size": 3}, {"split": "random"}):
         protocol(**changed).prepare()
