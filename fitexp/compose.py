@@ -580,11 +580,20 @@ class Composer:
             return self._missing(match[1], overrides)
         cause = error.__cause__ or error.__context__
         if isinstance(error, OmegaConfBaseException):
-            return self._wrong_value(error)
+            return f"{self._wrong_value(error)}{self._foreign(text, overrides)}"
         if isinstance(cause, OmegaConfBaseException):
             first = _first_line(text)
             return f"{first}: {self._wrong_value(cause)}" if first else self._wrong_value(cause)
         return _first_line(text) or type(error).__name__
+
+    def _foreign(self, text: str, overrides: Sequence[str]) -> str:
+        """A remedy, where a model goes by a key that these data have not."""
+        if not re.search(r"Interpolation key 'data\.", text):
+            return ""
+        choices = self.compose(overrides).hydra.runtime.choices
+        return (
+            f": model={choices['model']} is not for data={choices['data']}, choose another model="
+        )
 
     def _no_key(self, key: str, overrides: Sequence[str]) -> str:
         if key == TABLE:

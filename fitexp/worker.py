@@ -411,26 +411,24 @@ def build_module(config: Config, spec: Spec, allow: Allow = None) -> Task:
     """The task with its network, loss and optimizer. Raises InputError for data it cannot take."""
     node = config["model"]
     _check_kind(node, spec, allow)
+    task = targets.locate(config["task"][targets.TARGET], allow)
+    if not (isinstance(task, type) and issubclass(task, Task)):
+        raise InputError(f"task: {config['task'][targets.TARGET]} is not a task of fitexp")
+    if task.kind != spec.kind:
+        raise InputError(
+            f"task {task.__name__} is for data of kind {task.kind}, but {spec.source} is of kind "
+            f"{spec.kind}: choose another task= or data="
+        )
     with _mistake("model"):
         model = _network(node, spec, allow)
     with _mistake("optimizer"):
         optimizer = targets.partial(config["optimizer"], allow, later=("params",))
         optimizer(model.parameters())  # its values are checked now
-    module = targets.build(
-        config["task"],
-        allow,
-        model=model,
-        loss=targets.partial(config["loss"], allow, later=("prediction", "target")),
-        optimizer=optimizer,
-        spec=spec,
+    loss = targets.partial(config["loss"], allow, later=("prediction", "target"))
+    task.check_loss(loss, _class_name(config["loss"]))
+    module: Task = targets.build(
+        config["task"], allow, model=model, loss=loss, optimizer=optimizer, spec=spec
     )
-    if not isinstance(module, Task):
-        raise InputError(f"task: {config['task'][targets.TARGET]} is not a task of fitexp")
-    if module.kind != spec.kind:
-        raise InputError(
-            f"task {_class_name(config['task'])} is for data of kind {module.kind}, "
-            f"but {spec.source} is of kind {spec.kind}: choose another task= or data="
-        )
     return module
 
 

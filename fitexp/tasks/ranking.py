@@ -48,6 +48,10 @@ class Ranking(Task):
         self.train_sums = torch.zeros(spec.folds, 2, dtype=torch.float64)  # loss, rows
         self.val_sums = torch.zeros(spec.folds, 4, dtype=torch.float64)  # + hits, 1 / rank
 
+    @staticmethod
+    def sample() -> tuple[Tensor, Tensor, torch.Size]:
+        return torch.zeros(2, 3), torch.tensor([0, 2]), torch.Size([2])
+
     def logits(self, batch: Batch) -> Tensor:
         """(L, B, S, N)"""
         inputs = {name: values for name, values in batch.items() if name not in ANSWERS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from fitexp.data.batches import Batch
+from fitexp.errors import InputError
 
 
 class Task(LightningModule):
@@ -20,6 +22,23 @@ class Task(LightningModule):
 
     kind: ClassVar[str]
     model: nn.Module
+
+    @classmethod
+    def check_loss(cls, loss: Callable[[Tensor, Tensor], Tensor], name: str) -> None:
+        """Raise InputError for a loss of another kind of task: it is tried on two rows."""
+        prediction, target, shape = cls.sample()
+        with torch.random.fork_rng(devices=[]):
+            try:
+                fits = loss(prediction, target).shape == shape
+            except (RuntimeError, IndexError, ValueError, TypeError):
+                fits = False
+        if not fits:
+            raise InputError(f"loss {name} is not for {cls.__name__}: choose another loss=")
+
+    @staticmethod
+    def sample() -> tuple[Tensor, Tensor, torch.Size]:
+        """A prediction and a target as the loss gets them, and the shape of its answer."""
+        raise NotImplementedError
 
     def answer(self, batch: Batch) -> dict[str, Tensor]:
         """Predictions by label, one row an answer; "rows" (N, 2) says what each is of."""
