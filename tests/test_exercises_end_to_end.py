@@ -115,3 +115,12 @@ def test_other_splits_are_validated(split: str, capsys: pytest.CaptureFixture[st
     assert "same_profile" in printed
     curve = pd.read_csv(run.file("learning_curve.csv"))
     assert {"val/loss", "val/top1", "val/mrr"} <= set(curve)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["data.source.users=6", "trainer.precision=64-true", "model.dropout=0"]
+    one, _ = trained(capsys, *words)
+    two, _ = trained(capsys, *words, "accelerator=ddp")
+    for name, values in weights(one).items():
+        torch.testing.assert_close(values, weights(two)[name], rtol=0, atol=1e-12)
