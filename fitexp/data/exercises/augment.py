@@ -65,30 +65,29 @@ def copied(
     else:
         known, group = np.logical_or.reduce(known)[None], np.zeros(len(part), np.int64)
     begin = np.searchsorted(user, np.arange(user[-1] + 2))
-    origin: list[Int] = []
+    origin: list[Int] = []  # of each copied history
     items: list[Int] = []
-    pairs: list[Int] = []
-    end = 0
+    train: list[Int] = []  # of each fold
+    done = 0
     for number, here in enumerate(known):
-        offered, first = choices(here), end
-        for own in np.unique(user[here]).tolist():
-            events = np.arange(begin[own], begin[own + 1])
-            for copy in range(copies):
-                draw = np.random.default_rng([seed, own, copy])
-                origin.append(events)
-                own_choices = offered[begin[own] : begin[own + 1]]
-                items.append(replaced(item[events], own_choices, share, draw))
-                end += len(events)
-        of_group = np.concatenate(origin)[first:] if end > first else np.zeros(0, np.int64)
+        if not here.any():
+            continue
+        offered = choices(here)
+        histories = [(own, copy) for own in np.unique(user[here]) for copy in range(copies)]
+        for own, copy in histories:
+            rows, draw = slice(begin[own], begin[own + 1]), np.random.default_rng([seed, own, copy])
+            origin.append(np.arange(rows.start, rows.stop))
+            items.append(replaced(item[rows], offered[rows], share, draw))
+        events = np.concatenate(origin[-len(histories) :])
         for fold in np.flatnonzero(group.ravel() == number):
-            chosen = np.flatnonzero(part[fold, of_group] == splits.TRAIN) + first
-            pairs.append(np.stack([np.full_like(chosen, fold), chosen], axis=1))
-    lengths = [len(events) for events in origin]
+            chosen = np.flatnonzero(part[fold, events] == splits.TRAIN) + done
+            train.append(np.stack([np.full_like(chosen, fold), chosen], axis=1))
+        done += len(events)
     return Copies(
         origin=np.concatenate(origin),
-        history=np.repeat(np.arange(len(origin)), lengths),
+        history=np.repeat(np.arange(len(origin)), [len(events) for events in origin]),
         item=np.concatenate(items),
-        train=np.concatenate(pairs),
+        train=np.concatenate(train),
     )
 
 
