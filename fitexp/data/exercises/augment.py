@@ -169,6 +169,8 @@ def by_rules(item: Int, session: Int, known: Bool, rules: Rules) -> Choices:
     """Of each known event the item that the most confident rule sets beside it; of others none.
 
     A rule speaks of an event if the event's item is in X and all of X was done in its session.
+    What it sets there may have been done in that session too; where people do fixed sets of items,
+    as on a day of the DStress study, it always was.
     """
     choices: list[list[int]] = [[] for _ in item]
     rows = np.flatnonzero(known).tolist()
