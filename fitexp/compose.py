@@ -47,12 +47,14 @@ HELPERS = {
 # Arguments that fitexp gives to a node's target itself.
 INJECTED: Mapping[str, tuple[str, ...]] = {
     "data": (),
+    "adapt": (),
     "data.source": ("path",),
     "model": ("spec",),
     "loss": ("prediction", "target"),
     "optimizer": ("params",),
     "task": ("model", "loss", "optimizer", "spec"),
 }
+OPTIONAL = ("adapt",)  # nodes that a config may lack
 BASELINES = "data.baselines"  # nodes of models that stand beside every run
 TRAINER = "pytorch_lightning.Trainer"
 
@@ -687,7 +689,7 @@ def check(config: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     known: the primary config. Imports what the config names: torch and all. Raises InputError.
     """
     for key in config:
-        if key not in known:
+        if key not in known and key not in OPTIONAL:
             raise InputError(f"no key '{key}'{targets.did_you_mean(targets.closest(key, known))}")
     for key in known:
         if key not in config:
@@ -702,6 +704,9 @@ def check(config: Mapping[str, Any], known: Mapping[str, Any]) -> None:
             raise InputError(f"{key}={_shown(value)}: it takes a whole number, {least} to {most}")
     for key in ("data", "data.source", "loss", "optimizer", "model", "task", "trainer"):
         check_node(config, key)
+    for key in OPTIONAL:
+        if key in config:
+            check_node(config, key)
     for name in config["data"].get("baselines", ()):
         check_node(config, f"{BASELINES}.{name}")
     for key in set(known) - {*INJECTED, "trainer"}:

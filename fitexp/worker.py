@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -47,6 +48,7 @@ from fitexp.checkpoints import (
     load_checkpoint,
     training_state,
 )
+from fitexp.data.batches import Batch
 from fitexp.data.prepare import Prepared, cached_arrays, code_version, digest, fingerprint
 from fitexp.data.spec import Spec
 from fitexp.errors import InputError
@@ -117,6 +119,8 @@ def fit(run: Run, prepared: Prepared | None = None, allow: Allow = None) -> None
     """
     config, spec = run.config, _spec(run)
     _check_ranges(config)
+    if config.get("adapt"):
+        _check_adapts(run, prepared, allow)
     if _fitted_at_once(config, allow):
         _fit_at_once(run, prepared, allow)
         return
@@ -166,12 +170,20 @@ def test(
     """Predict the test part from best.ckpt in this process; write the results. -> metrics."""
     prepared = _same_data(run, prepared, allow)
     model, predicted = _trained(run, prepared, allow, device)
-    described = getattr(model, "described", None)
-    if callable(described):  # label -> numbers or words, for the table and the plots
-        write_json(run.file(DESCRIBED), described())
-    val = predicted("val") if len(prepared.arrays["val"]) else None
+    own = getattr(model, "described", None)
+    described = own() if callable(own) else {}  # label -> numbers or words, for table and plots
+    tested, val = predicted("test"), predicted("val") if len(prepared.arrays["val"]) else None
+    before, cost = {}, {}
+    if run.config.get("adapt"):
+        before["before"] = tested
+        tested, seconds, described["new users"] = _adapted(run, prepared, allow, device)
+        cost["cost/adapt_s_per_user"] = seconds
+    if described:
+        write_json(run.file(DESCRIBED), described)
     write = importlib.import_module(RESULTS[prepared.spec.kind]).write_results
-    write(run, prepared, predicted("test"), val, _baselines(run, prepared, allow))
+    write(run, prepared, tested, val, _baselines(run, prepared, allow), **before)
+    if cost:
+        write_json(run.file(METRICS), run.metrics | cost)
     return run.metrics
 
 
@@ -246,15 +258,10 @@ def predict(module: Task, data: Any, part: str) -> Predictions:
     was_training = module.training
     module.eval()
     module.start_over()
-    dtype = next(module.parameters()).dtype
     found: dict[str, list[NDArray[Any]]] = {}
     with torch.inference_mode():
         for batch in data.tested(part):
-            there = {
-                name: values.to(module.device, dtype if values.is_floating_point() else None)
-                for name, values in batch.items()
-            }
-            for label, values in module.answer(there).items():
+            for label, values in module.answer(_at(module, batch)).items():
                 values = values.float() if values.is_floating_point() else values
                 found.setdefault(label, []).append(values.cpu().numpy())
     module.start_over()
@@ -262,6 +269,15 @@ def predict(module: Task, data: Any, part: str) -> Predictions:
     if not found:
         raise InputError(f"the {part} part has no windows (data.split, data.fractions)")
     return {label: np.concatenate(parts) for label, parts in found.items()}
+
+
+def _at(module: Task, batch: Batch) -> Batch:
+    """A batch where the module is, in its precision."""
+    dtype = next(module.parameters()).dtype
+    return {
+        name: values.to(module.device, dtype if values.is_floating_point() else None)
+        for name, values in batch.items()
+    }
 
 
 def network(run: Run, prepared: Prepared, allow: Allow = None) -> nn.Module | None:
@@ -319,6 +335,46 @@ def training_ended(run: Run) -> bool:
         or (epochs is not None and 0 <= epochs <= done)
         or 0 <= steps <= step
     )
+
+
+# Networks for new users
+
+
+def _check_adapts(run: Run, prepared: Prepared | None, allow: Allow) -> None:
+    """Raise InputError where networks cannot be trained on for new users, before any is trained."""
+    config, spec = run.config, _spec(run)
+    adapt = targets.build(config["adapt"], allow)
+    if adapt.kind != spec.kind or _fitted_at_once(config, allow):
+        raise InputError(
+            f"adapt trains a network of {adapt.kind} on, and {_class_name(config['model'])} on "
+            f"{spec.source} is none: leave adapt out, or choose another model="
+        )
+    adapt.personal(_same_data(run, prepared, allow))
+
+
+def _adapted(
+    run: Run, prepared: Prepared, allow: Allow, device: str | None
+) -> tuple[Predictions, float, str]:
+    """Predictions of the test part by a network for each new user; CPU seconds a user; words."""
+    config = run.config
+    adapt = targets.build(config["adapt"], allow)
+    trained, _ = _best(run, prepared, allow, device)
+    began = time.process_time()
+    torch.manual_seed(int(config["seed"]))
+    fold, own = adapt.personal(prepared)
+    with _quiet():
+        module = build_module(config, own.spec, allow)
+    module.load_state_dict({k: values[fold] for k, values in trained.state_dict().items()})
+    module.to(trained.device, next(trained.parameters()).dtype)
+    data = build_data(config, own, allow)
+    node = {**config["optimizer"], "lr": adapt.lr}
+    batches = data.batches("train")
+    passes = (_at(module, batch) for _ in range(adapt.epochs) for batch in batches)
+    adapt.fit(module, passes, targets.partial(node, allow, later=("params",)))
+    seconds = (time.process_time() - began) / len(fold)
+    found = predict(module, data, "test")
+    found["rows"] = np.stack([fold[found["rows"][:, 0]], found["rows"][:, 1]], axis=1)
+    return found, seconds, adapt.words(seconds)
 
 
 # Models that are fitted at once

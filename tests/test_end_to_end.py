@@ -17,7 +17,14 @@ from tests.test_configs import composed
 
 CONF = Path(__file__).parents[1] / "conf"
 DEBUGS = sorted(p.stem for p in (CONF / "debug").glob("*.yaml"))
-EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
+EXPERIMENTS, OF_EXERCISES = (
+    sorted(
+        p.stem
+        for p in (CONF / "experiment").glob("*.yaml")
+        if p.stem.startswith("exercises_") is exercises
+    )
+    for exercises in (False, True)
+)
 TINY = [
     "data.source.athletes=3",
     "data.source.workouts=5",
@@ -75,6 +82,41 @@ def check_run(run: Run, printed: str) -> dict[str, float]:
         assert f"{metrics[key]:.2f}" in printed
     assert max(map(len, printed.splitlines())) <= 100
     return metrics
+
+
+FEW = ["data.source.users=4", "trainer.max_steps=2"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", OF_EXERCISES)
+def test_every_experiment_of_exercises_runs_two_steps(
+    experiment: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if experiment.endswith("rules"):
+        pytest.importorskip("mlxtend")
+    run, printed = trained([f"experiment={experiment}", *FEW], capsys)
+    assert f"{run.metrics['test/top1']:.1f}" in printed
+    assert ("augmentation" in printed) == experiment.endswith(("expert", "rules", "duplicate"))
+    assert max(map(len, printed.splitlines())) <= 100
+
+
+@pytest.mark.slow
+def test_networks_of_new_users_start_from_the_run_s_own(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, _ = trained(["experiment=exercises_demographic", *FEW], capsys)
+    run, printed = trained(["experiment=exercises_new_user", "adapt.lr=0.1", *FEW], capsys)
+    for figure in ("top1", "top5", "top10", "mrr"):
+        before = run.metrics[f"before_adapting/test/{figure}"]
+        assert before == plain.metrics[f"test/{figure}"]
+    assert run.metrics["test/mrr"] != plain.metrics["test/mrr"]
+    assert run.metrics["cost/adapt_s_per_user"] > 0
+    assert "before adapting" in printed
+    assert "1 epoch more at rate 0.1 on the 3 training users" in " ".join(printed.split())
+    kept = [run.file(name).read_bytes() for name in ("best.ckpt", "predictions.parquet")]
+    assert cli.main(["evaluate", str(run.path)]) == 0
+    again = [run.file(name).read_bytes() for name in ("best.ckpt", "predictions.parquet")]
+    assert again == kept
 
 
 @pytest.mark.slow

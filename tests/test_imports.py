@@ -38,6 +38,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "data.exercises.autocorrelation": set(),
     "active": set(),
+    "active.newcomers": {"data", "data.batches", "data.prepare", "tasks"},
     "models": {
         "data",
         "data.spec",
@@ -67,6 +68,7 @@ ROOMS: dict[str, set[str]] = {
     "worker": {
         "checkpoints",
         "data",
+        "data.batches",
         "data.prepare",
         "data.spec",
         "events",
@@ -151,6 +153,7 @@ ROOMS: dict[str, set[str]] = {
 }
 # Modules that may import torch at all; everything else must work without it.
 WITH_TORCH = (
+    "active.newcomers",
     "explain",
     "predict",
     "recommend",

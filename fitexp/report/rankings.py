@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, wri
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 CEILING = "ceiling/bayes/"
+BEFORE = "before_adapting/"
+LABELS = {CEILING: "ceiling of the simulator", BEFORE: "before adapting"}
 SEEN = "_seen_mask"
 FIGURES = ("top1", "top5", "top10", "mrr", "ndcg10")
 COLUMNS = {  # of the table -> metric, digits
@@ -42,6 +45,7 @@ def predictions_table(
     predictions: Mapping[str, NDArray[np.generic]],
     part: str,
     baselines: Mapping[str, Fitted],
+    before: Mapping[str, NDArray[np.generic]] | None = None,
 ) -> pd.DataFrame:
     """One row an answer, by fold, user and step: the schema of `predictions.parquet`.
 
@@ -50,7 +54,8 @@ def predictions_table(
     rank; ties_of_target: items with just its probability, itself among them; *_seen_mask: among
     the items that the user had not had before (missing where he had had the target); margin: the
     highest probability less the second. baseline_NAME_rank, baseline_NAME_ties and so on are of a
-    baseline; `ceiling_*` of the best that a simulator allows.
+    baseline; `ceiling_*` of the best that a simulator allows; `before_adapting_*` of the network
+    before it was trained on for a new user (`before`).
     """
     arrays, items = prepared.arrays, np.asarray(prepared.arrays["item_id"])
     rows = np.asarray(predictions["rows"], np.int64)
@@ -74,12 +79,15 @@ def predictions_table(
         "margin": best[:, -1] - best[:, 0],
         **_columns("{}_of_target", given, target, seen),
     }
-    for name, model in baselines.items():
-        other = model.predict(arrays, part)
+    others: dict[str, Mapping[str, NDArray[Any]]]
+    others = {f"baseline_{name}": m.predict(arrays, part) for name, m in baselines.items()}
+    if before is not None:
+        others["before_adapting"] = before
+    for name, other in others.items():
         same = np.lexsort(np.asarray(other["rows"]).T[::-1])
         if not np.array_equal(other["rows"][same], rows):
-            raise ValueError(f"baseline {name} answers other events than the model")
-        found |= _columns(f"baseline_{name}_{{}}", other["probability"][same], target, seen)
+            raise ValueError(f"{name} answers other events than the model")
+        found |= _columns(f"{name}_{{}}", other["probability"][same], target, seen)
     if "ceiling" in arrays:
         known = np.asarray(arrays["ceiling"], np.float64)[event]
         found |= _columns("ceiling_{}", known, target, seen)
@@ -153,7 +161,8 @@ def score(table: pd.DataFrame, part: str) -> dict[str, float]:
 
     `PART/top1`, .., `PART/mrr`, `PART/ndcg10`, `PART/log_loss` (nats), `PART/ece` (of the answer
     given); `*_seen_mask`: a user's earlier items can be neither target nor answer. Baselines:
-    `baseline/NAME/PART/...`; the best that a simulator allows: `ceiling/bayes/PART/...`.
+    `baseline/NAME/PART/...`; the best that a simulator allows: `ceiling/bayes/PART/...`; before
+    the network was trained on for new users: `before_adapting/PART/...`.
     """
     out: dict[str, float] = {}
     again = table[f"rank_of_target{SEEN}"].isna().any()  # the mask would leave out what is right
@@ -175,6 +184,8 @@ def _ranked(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
         if name.startswith("baseline_") and name.endswith("_rank"):
             own = name.removesuffix("_rank")
             yield f"baseline/{own.removeprefix('baseline_')}/", f"{own}_{{}}"
+    if "before_adapting_rank" in table:
+        yield BEFORE, "before_adapting_{}"
     if "ceiling_rank" in table:
         yield CEILING, "ceiling_{}"
 
@@ -185,9 +196,10 @@ def write_results(
     predictions: Mapping[str, NDArray[np.generic]],
     val: Mapping[str, NDArray[np.generic]] | None,
     baselines: Mapping[str, Fitted],
+    before: Mapping[str, NDArray[np.generic]] | None = None,
 ) -> dict[str, float]:
     """Write predictions.parquet, baselines.npz, metrics.json and plots/ of a run."""
-    table = predictions_table(prepared, predictions, "test", baselines)
+    table = predictions_table(prepared, predictions, "test", baselines, before)
     found = score(table, "test")
     if val is not None:
         found |= score(predictions_table(prepared, val, "val", baselines), "val")
@@ -214,9 +226,9 @@ def closing_table(run: Run) -> str:
     rows = {model_name(run): ""}
     for name in found:
         prefix, tested, figure = name.partition("test/")
-        if tested and figure == "top1" and prefix.startswith(("baseline/", "ceiling/")):
-            ceiling = "ceiling of the simulator"
-            rows[ceiling if prefix == CEILING else prefix.split("/")[1]] = prefix
+        if tested and figure == "top1" and prefix:
+            label = LABELS.get(prefix) or prefix.removeprefix("baseline/").rstrip("/")
+            rows[label] = prefix
     columns = {k: v for k, v in COLUMNS.items() if f"test/{v[0]}" in found}
     table = Table(box=None, pad_edge=False)
     table.add_column("", no_wrap=True)

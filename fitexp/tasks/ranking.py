@@ -74,9 +74,13 @@ class Ranking(Task):
         losses = self.loss(logits.flatten(0, 2), batch["target"].flatten())
         return logits, losses.view(mask.shape) * mask
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def fold_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Of each fold (L,): the sum of the losses over its own rows, and how many these are."""
         _, losses = self._losses(batch)
-        total, rows = losses.sum(dim=(1, 2)), batch["mask"].sum(dim=(1, 2))  # (L,)
+        return losses.sum(dim=(1, 2)), batch["mask"].sum(dim=(1, 2))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        total, rows = self.fold_losses(batch)
         sums = over_ranks(torch.stack([total.detach(), rows], dim=1))
         self.train_sums = self.train_sums.to(sums.device, wide(sums)) + sums
         everyone = sums[:, 1].clamp(min=1.0)

@@ -7,7 +7,6 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from fitexp.data import splits
 from fitexp.data.batches import Batch, Batches
 from fitexp.data.prepare import Prepared
 
@@ -39,8 +38,8 @@ class EventGather:
         self.feature_scaling = tensor("feature_center"), tensor("feature_scale")
         self.profile_scaling = tensor("profile_center"), tensor("profile_scale")
         self.item_profile = tensor("item_profile")
-        number = {name: number for number, name in splits.NAMES.items()}[part]
-        self.counts = tensor("part") == number  # (L, E)
+        self.counts = torch.zeros(spec.folds, len(self.item), dtype=torch.bool)
+        self.counts[tuple(tensor(part).T)] = True
         self.rows = self._rows(arrays[part])
 
     def _rows(self, pairs: np.ndarray) -> Tensor:

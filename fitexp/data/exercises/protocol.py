@@ -7,7 +7,7 @@ Systems with Application to mHealth"; departures are said at the keys below.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitexp.data import splits
+from fitexp.data.exercises import augment
 from fitexp.data.exercises.table import EventTable
-from fitexp.data.prepare import Prepared, digest
+from fitexp.data.prepare import Arrays, Prepared, digest
 from fitexp.data.scaling import fit_scale
 from fitexp.data.sources import prepared
 from fitexp.data.spec import ExerciseSpec
@@ -27,8 +28,15 @@ Int = NDArray[np.int64]
 EVERYONE = "everyone"  # the fold that leaves nobody out, which answers people
 USES = 12.0  # normfreq: uses so far, divided by this (days of the DStress study)
 UNSCALED = ("success", "normlag", "normfreq")  # of the size of 1 as they are
+OF_THE_ITEM = ("difficulty",)  # another item has another one; what else is known stays as it was
 SPLITS = ("leave_one_user_out", "held_out_users", "last_part", "random")
 NONE = "none"
+AUGMENTED = {  # data.augment -> what is done with the chosen items of a copy
+    NONE: "",
+    "expert": "replaced by others of the expert's category",
+    "rules": "replaced by association rules of the fold's training users",
+    "duplicate": "",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,12 @@ class Exercises:
     overlap those of training: the baseline `lookup` shows what that is worth.
     Features (but success, normlag and normfreq) and profiles are z-scores by the training part of
     each fold; missing values are 0 then.
+    augment: none; expert, rules: train on further copies of each training user's history as well,
+    with `augment_share` of its items replaced by others of the same category, or by what rules of
+    `rule_support` and `rule_confidence` set beside them (`augment.by_rules`; mined for each fold);
+    duplicate: copies as they are (the paper's program in effect). A replaced event keeps its time,
+    success and all else but difficulty, normlag and normfreq. Copies are never tested or validated,
+    and neither scaling nor baselines see them.
     baselines: nodes of models that stand beside every run; they do not touch the arrays.
     """
 
@@ -65,6 +79,12 @@ class Exercises:
     folds: int | None
     repeats: int
     split_seed: int
+    augment: str
+    augment_share: float
+    augment_copies: int
+    augment_seed: int
+    rule_support: float
+    rule_confidence: float
     baselines: Mapping[str, Any]
     batch_size: int
 
@@ -78,7 +98,16 @@ class Exercises:
             raise InputError(f"data.answers={self.answers}: it is last or every")
         if self.answers == "every" and self.window is not None:
             raise InputError("data.answers=every reads whole histories: data.window=null with it")
-        for key, low in (("repeats", 1), ("batch_size", 1), ("min_past", 0), ("split_seed", 0)):
+        if self.augment not in AUGMENTED:
+            raise InputError(f"data.augment={self.augment}: choose one of {', '.join(AUGMENTED)}")
+        for key, low in (
+            ("repeats", 1),
+            ("batch_size", 1),
+            ("min_past", 0),
+            ("split_seed", 0),
+            ("augment_copies", 1),
+            ("augment_seed", 0),
+        ):
             if not _whole(getattr(self, key), low):
                 raise InputError(
                     f"data.{key}={getattr(self, key)}: it takes a whole number, {low} up"
@@ -87,11 +116,19 @@ class Exercises:
             value = getattr(self, key)
             if value is not None and not _whole(value, low):
                 raise InputError(f"data.{key}={value}: a whole number, {low} up, or null")
+        for key in ("augment_share", "rule_support", "rule_confidence"):
+            value = getattr(self, key)
+            if not _number(value) or not 0 < value <= 1:
+                raise InputError(f"data.{key}={value}: a share above 0, 1 at most")
         if len(set(self.features)) < len(self.features):
             raise InputError(f"data.features={list(self.features)}: one is named twice")
         shares = list(self.fractions)
-        number = all(isinstance(f, int | float) and not isinstance(f, bool) for f in shares)
-        if len(shares) != 3 or not number or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        if (
+            len(shares) != 3
+            or not all(map(_number, shares))
+            or min(shares) < 0
+            or abs(sum(shares) - 1) > 1e-6
+        ):
             raise InputError("data.fractions: three shares (train, val, test) that add up to 1")
 
     def prepare(
@@ -114,6 +151,8 @@ def arrays_of(protocol: Exercises, table: EventTable) -> Prepared:
     the nearest last, -1 none; features (E, F), profile (U, P), NaN missing; *_center, *_scale (L,
     F or P); item_profile (N, Q) scaled; part (L, E) of `splits`; train, val, test (R, 2) fold and
     event; user_id (U,), item_id (N,); ceiling (E, N) where the source knows it.
+    Augmented, copied histories are further users with the names of their origins, whose events
+    stand behind the E (part and ceiling do not know them) and appear in `train` alone.
     """
     user_ids = table.users["user"].to_numpy(dtype=str)
     item_ids = table.items["item"].to_numpy(dtype=str)
@@ -127,7 +166,7 @@ def arrays_of(protocol: Exercises, table: EventTable) -> Prepared:
     window = longest if protocol.window is None else protocol.window
     part, fold_names = _parts(protocol, user, step, user_ids)
     part[:, step < protocol.min_past] = splits.OUT
-    features = _features(protocol, table, user, item)
+    features = _features(protocol, table, user, item, np.arange(len(user)))
     profile = _columns(table.users, _profile(protocol, table))
     item_names = tuple(str(c) for c in table.items if c != "item") if protocol.item_profile else ()
     item_profile = _columns(table.items, item_names)
@@ -165,6 +204,10 @@ def arrays_of(protocol: Exercises, table: EventTable) -> Prepared:
             f"no {'test' if len(arrays['train']) else 'train'} event is left: data.split="
             f"{protocol.split} over {len(user_ids)} users; see data.fractions, data.min_past"
         )
+    if protocol.augment != NONE:
+        copies = _copies(protocol, table, arrays)
+        counts["copied train events"] = len(copies.train) // protocol.repeats
+        arrays |= _with_copies(protocol, table, arrays, copies)
     spec = ExerciseSpec(
         kind=Exercises.kind,
         source=table.name,
@@ -193,6 +236,10 @@ def _whole(value: object, low: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _numbers(values: NDArray[np.str_], names: NDArray[np.str_]) -> Int:
     number = {name: i for i, name in enumerate(names.tolist())}
     return np.array([number[value] for value in values.tolist()], dtype=np.int64)
@@ -212,8 +259,66 @@ def _columns(frame: Any, names: Sequence[str]) -> Float:
     return found
 
 
-def _features(protocol: Exercises, table: EventTable, user: Int, item: Int) -> Float:
-    """(E, F), NaN missing."""
+def _copies(protocol: Exercises, table: EventTable, arrays: Arrays) -> augment.Copies:
+    return augment.copied(
+        arrays["user"],
+        arrays["item"],
+        arrays["part"],
+        _choices(protocol, table, arrays),
+        by_fold=protocol.augment == "rules",
+        share=protocol.augment_share,
+        copies=protocol.augment_copies,
+        seed=protocol.augment_seed,
+    )
+
+
+def _choices(
+    protocol: Exercises, table: EventTable, arrays: Arrays
+) -> Callable[[augment.Bool], augment.Choices]:
+    """What may replace each event's item, of those that are known."""
+    item = arrays["item"]
+    if protocol.augment == "rules":
+        session = augment.sessions(arrays["user"], table.events["time"].to_numpy(np.float64))
+        return augment.rules_of(
+            item, session, support=protocol.rule_support, confidence=protocol.rule_confidence
+        )
+    if protocol.augment == "duplicate":
+        return lambda known: [()] * len(known)
+    names = [table.categories.get(name, "") for name in arrays["item_id"].tolist()]
+    others = augment.of_same_category(names)
+    if not any(others):
+        raise InputError(f"data.augment=expert: {table.name} has no two items of one category")
+    offered = [others[number] for number in item.tolist()]
+    return lambda known: offered
+
+
+def _with_copies(
+    protocol: Exercises, table: EventTable, arrays: Arrays, copies: augment.Copies
+) -> dict[str, NDArray[Any]]:
+    """The arrays that grow by copied histories."""
+    origin, events = copies.origin, len(arrays["user"])
+    number = events + np.arange(len(origin))
+    ends = np.flatnonzero(np.diff(copies.history, append=-1)) + 1
+    owner, past = arrays["user"][origin[ends - 1]], arrays["past"][origin]
+    features = _features(protocol, table, copies.history, copies.item, origin)
+    behind = {
+        "user": len(arrays["user_id"]) + copies.history,
+        "item": copies.item,
+        "step": arrays["step"][origin],
+        "begin": events + ends,
+        "past": np.where(past >= 0, past + (number - origin)[:, None], -1),
+        "features": features.astype(np.float32),
+        "profile": arrays["profile"][owner],
+        "user_id": arrays["user_id"][owner],
+        "train": copies.train + np.array([0, events]),
+    }
+    grown = {name: np.concatenate([arrays[name], values]) for name, values in behind.items()}
+    order = np.argsort(grown["train"][:, 0], kind="stable")
+    return {**grown, "train": grown["train"][order]}
+
+
+def _features(protocol: Exercises, table: EventTable, user: Int, item: Int, origin: Int) -> Float:
+    """(E, F), NaN missing, of events that are the table's at `origin` but for user and item."""
     own = [str(c) for c in table.events if c not in ("user", "item", "time")]
     uses, last = _uses(user, item)
     found: list[Float] = []
@@ -221,15 +326,29 @@ def _features(protocol: Exercises, table: EventTable, user: Int, item: Int) -> F
         if name == "normfreq":
             found.append(uses / USES)
         elif name == "normlag":
-            time = table.events["time"].to_numpy(dtype=np.float64)
+            time = table.events["time"].to_numpy(dtype=np.float64)[origin]
             days = time - time[np.maximum(last, 0)]
             found.append(np.where(last >= 0, days / table.day_span, 1.0))
         elif name in own:
-            found.append(table.events[name].to_numpy(dtype=np.float64))
+            values = table.events[name].to_numpy(dtype=np.float64)
+            if name in OF_THE_ITEM:
+                found.append(_of_item(values, table, item, origin))
+            else:
+                found.append(values[origin])
         else:
             known = ", ".join([*own, "normlag", "normfreq"])
             raise InputError(f"data.features: {table.name} has no {name}; choose from {known}")
     return np.stack(found, axis=1) if found else np.zeros((len(user), 0))
+
+
+def _of_item(values: Float, table: EventTable, item: Int, origin: Int) -> Float:
+    """values (E,) at `origin`; where the item is another one, that item's at its first event."""
+    names = table.items["item"].to_numpy(dtype=str)
+    items = _numbers(table.events["item"].to_numpy(dtype=str), names)
+    done, first = np.unique(items, return_index=True)
+    of_item = np.full(len(names), np.nan)
+    of_item[done] = values[first]
+    return np.where(items[origin] == item, values[origin], of_item[item])
 
 
 def _uses(user: Int, item: Int) -> tuple[Float, Int]:
@@ -301,7 +420,7 @@ def _words(protocol: Exercises, table: EventTable, window: int, folds: int) -> d
     }
     past = f"events with {protocol.min_past} or more before them" if protocol.min_past else "all"
     own = f"{protocol.profile} profile" if protocol.profile != NONE else "no profile"
-    return {
+    words = {
         "data": f"{table.name}{' SIMULATED' if table.simulated else ''}",
         "task": "which item comes next, of all items of the catalogue",
         "reads": f"{reads[protocol.answers]}; {', '.join(protocol.features) or 'no features'}",
@@ -310,3 +429,10 @@ def _words(protocol: Exercises, table: EventTable, window: int, folds: int) -> d
         "split": split[protocol.split],
         "scaling": "z-scores by the training part of each fold",
     }
+    if protocol.augment != NONE:
+        times = protocol.augment_copies
+        copies = "1 copy" if times == 1 else f"{times} copies"
+        done = AUGMENTED[protocol.augment]
+        done = f"{protocol.augment_share:.0%} of its items {done}" if done else "nothing replaced"
+        words["augmentation"] = f"{copies} of each history that is trained on, {done}"
+    return words

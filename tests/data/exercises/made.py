@@ -14,15 +14,21 @@ from tests.toy_run import CONF
 
 
 def made_table(
-    histories: dict[str, str], *, ceiling: bool = False, name: str = "made", seed: int = 0
+    histories: dict[str, str],
+    *,
+    ceiling: bool = False,
+    name: str = "made",
+    seed: int = 0,
+    session: int = 1,
 ) -> EventTable:
-    """histories: user -> items, a letter each, one event a day; the user's age is 20, 30, ...
+    """histories: user -> items, a letter each; the user's age is 20, 30, ...
 
-    Success alternates from 1; difficulty is the letter's place in the alphabet, from 1.
+    session: events of a day. Success alternates from 1; difficulty is the letter's place in the
+    alphabet, from 1.
     """
     items = sorted(set("".join(histories.values())))
     rows = [
-        (user, item, float(day), 1.0 - day % 2, items.index(item) + 1.0)
+        (user, item, float(day // session), 1.0 - day % 2, items.index(item) + 1.0)
         for user, own in histories.items()
         for day, item in enumerate(own)
     ]
