@@ -154,12 +154,13 @@ fitexp compare RUNS... [OPTIONS]: finished runs beside their baselines, under th
   RUNS              run folders, folders of runs, 'patterns*'; unfinished ones are left out
   --by KEYS         groups: model, data, loss, ... or config keys as model.score, between commas
                     (default: model and what else differs, but not the seed, which is averaged)
-  --metric NAMES    of metrics.json, as test/at_60s/mae_bpm (default: MAE and RMSE of the test)
+  --metric NAMES    of metrics.json, as test/at_60s/mae_bpm or test/mrr (default: MAE and RMSE of
+                    the test; of rankings top1, top5 and top10)
   --against GROUP   the reference: a group or a baseline (default: the best baseline, by metric)
   --format FORMAT   table | md | csv | latex | json
 
-  Differences are paired by user (10,000 bootstrap resamples; below 10 users of workouts within
-  users), with Holm's correction. Lower is better.
+  Differences are paired by user (10,000 bootstrap resamples; below 10 users of workouts, or of
+  events, within users), with Holm's correction. Lower is better for errors, higher for rankings.
 """,
     "reproduce": """\
 fitexp reproduce TABLE [OVERRIDES] [OPTIONS]: train the rows of a paper's table, then print its

@@ -15,7 +15,7 @@ from fitexp.data.prepare import Arrays, Prepared
 from fitexp.models.fitted import Fitted
 from fitexp.report import plots
 from fitexp.report.baselines import BASELINES, write_baselines
-from fitexp.report.table import described_words, model_name, training_words
+from fitexp.report.table import LABELS, described_words, model_name, training_words
 from fitexp.report.text import rendered
 from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
 
@@ -215,8 +215,7 @@ def closing_table(run: Run) -> str:
     for name in found:
         prefix, tested, figure = name.partition("test/")
         if tested and figure == "top1" and prefix.startswith(("baseline/", "ceiling/")):
-            ceiling = "ceiling of the simulator"
-            rows[ceiling if prefix == CEILING else prefix.split("/")[1]] = prefix
+            rows[LABELS.get(prefix, prefix.split("/")[1])] = prefix
     columns = {k: v for k, v in COLUMNS.items() if f"test/{v[0]}" in found}
     table = Table(box=None, pad_edge=False)
     table.add_column("", no_wrap=True)

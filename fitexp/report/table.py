@@ -13,7 +13,10 @@ from fitexp.errors import InputError
 from fitexp.report.text import rendered
 from fitexp.run import DESCRIBED, Run
 
-LABELS = {"ceiling/noise_floor/": "noise floor of the simulator"}
+LABELS = {
+    "ceiling/noise_floor/": "noise floor of the simulator",
+    "ceiling/bayes/": "ceiling of the simulator",
+}
 GROUPS = {  # by what the test is parted -> what a part is called
     "sport": "sport: {}",
     "bpm": "mean heart rate: {}",
