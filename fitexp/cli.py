@@ -39,7 +39,7 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp explain RUN                           which inputs matter, which athletes are alike
   fitexp recommend RUN --target 140            routes and sports that reach a heart rate
   fitexp rerun RUN [--fresh]                   train again from the folder alone; do figures agree?
-  fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with status and test error
+  fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with their status and test
   fitexp diff RUN RUN                          config, code, data and figures that differ
   fitexp board [PATH] [--port N]               TensorBoard on PATH (outputs/)
   fitexp compare RUNS... [--by KEYS]           runs beside baselines: seeds averaged, paired tests
@@ -139,7 +139,8 @@ fitexp ls [PATH] [OPTIONS]: the runs in and under PATH (default: outputs/)
 
   KEY: run, status, model, data, protocol, regime, split, history, target, seed, created, time (s),
   a metric (test/rmse_bpm), a group (loss) or a dotted key of the config (model.hidden). What is
-  asked for gets a column. test mae of short runs: one figure a horizon.
+  asked for gets a column. test mae of short runs: one figure a horizon; rankings show top-1
+  (--sort -test/top1: the best first).
 """,
     "diff": """\
 fitexp diff RUN RUN [--json]: what differs from the first run to the second: keys of the config,
