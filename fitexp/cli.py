@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fitexp.run import Run
 
 OUTPUTS = "outputs"  # run folders lie in it, under the folder where the command was typed
+DATA_VERBS = ("prepare", "describe", "fetch")
+FETCHED = ("movielens100k",)  # what `fitexp data fetch` knows
 MISTAKE, CRASH, INTERRUPT, PIPE = 2, 1, 130, 141
 
 USAGE = """\
@@ -39,12 +41,13 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp explain RUN                           which inputs matter, which athletes are alike
   fitexp recommend RUN --target 140            routes and sports that reach a heart rate
   fitexp rerun RUN [--fresh]                   train again from the folder alone; do figures agree?
-  fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with status and test error
+  fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with their status and test
   fitexp diff RUN RUN                          config, code, data and figures that differ
   fitexp board [PATH] [--port N]               TensorBoard on PATH (outputs/)
   fitexp compare RUNS... [--by KEYS]           runs beside baselines: seeds averaged, paired tests
   fitexp reproduce TABLE [--quick]             a paper's table: its figures beside measured ones
   fitexp data prepare|describe [OVERRIDES]     prepare the arrays of a config; describe the data
+  fitexp data fetch movielens100k [--from F]   a public set, put into the cache folder
 
   --help     this text; fitexp train --help lists all groups, choices and keys
   --version  of fitexp
@@ -139,7 +142,8 @@ fitexp ls [PATH] [OPTIONS]: the runs in and under PATH (default: outputs/)
 
   KEY: run, status, model, data, protocol, regime, split, history, target, seed, created, time (s),
   a metric (test/rmse_bpm), a group (loss) or a dotted key of the config (model.hidden). What is
-  asked for gets a column. test mae of short runs: one figure a horizon.
+  asked for gets a column. test mae of short runs: one figure a horizon; rankings show top-1
+  (--sort -test/top1: the best first).
 """,
     "diff": """\
 fitexp diff RUN RUN [--json]: what differs from the first run to the second: keys of the config,
@@ -154,12 +158,13 @@ fitexp compare RUNS... [OPTIONS]: finished runs beside their baselines, under th
   RUNS              run folders, folders of runs, 'patterns*'; unfinished ones are left out
   --by KEYS         groups: model, data, loss, ... or config keys as model.score, between commas
                     (default: model and what else differs, but not the seed, which is averaged)
-  --metric NAMES    of metrics.json, as test/at_60s/mae_bpm (default: MAE and RMSE of the test)
+  --metric NAMES    of metrics.json, as test/at_60s/mae_bpm or test/mrr (default: MAE and RMSE of
+                    the test; of rankings top1, top5 and top10)
   --against GROUP   the reference: a group or a baseline (default: the best baseline, by metric)
   --format FORMAT   table | md | csv | latex | json
 
-  Differences are paired by user (10,000 bootstrap resamples; below 10 users of workouts within
-  users), with Holm's correction. Lower is better.
+  Differences are paired by user (10,000 bootstrap resamples; below 10 users of workouts, or of
+  events, within users), with Holm's correction. Lower is better for errors, higher for rankings.
 """,
     "reproduce": """\
 fitexp reproduce TABLE [OVERRIDES] [OPTIONS]: train the rows of a paper's table, then print its
@@ -178,8 +183,13 @@ on where it was cut; finished runs are reused. The table alone is on standard ou
 fitexp data prepare [OVERRIDES]    prepare and cache the arrays of a config, print counts
 fitexp data describe [OVERRIDES]   prepare them, print what they hold, draw it to
                                    outputs/describe/SOURCE.png (the last line)
+fitexp data fetch movielens100k [--from FILE]   put it where data=movielens100k looks for it; the
+                                   last line is that folder
 
-  Overrides and Hydra's options as of `fitexp train`.
+  --from FILE   GroupLens' ml-100k.zip or RecBole's wheel (default: download that zip; its terms
+                forbid passing it on)
+
+  Overrides and Hydra's options as of `fitexp train` (data=dstress_sim data.window=3, ...).
 """,
 }
 
@@ -378,7 +388,7 @@ def _train(job: Job, row: JobRow, fresh: bool) -> None:
     if parent.exists() and not parent.is_dir():
         raise InputError(f"{parent} is a file: run folders lie in a folder of that name")
     compose.check(job.config, job.known)
-    prepared = _prepare(job)
+    prepared = _prepare(job.config)
     rejected = (prepared.report.get("rejected") or {}).items()
     if any(number for _, number in rejected):
         left_out = ", ".join(f"{number} {reason}" for reason, number in rejected if number)
@@ -524,13 +534,13 @@ def _name_parts(job: Job) -> list[str]:
     return [*([] if named else [model]), *swept, *fixed]
 
 
-def _prepare(job: Job) -> Prepared:
+def _prepare(config: Mapping[str, Any]) -> Prepared:
     from fitexp import compose, targets
 
     for place in ("data", "data.source"):
-        compose.check_node(job.config, place)
+        compose.check_node(config, place)
     anything = targets.ANYTHING
-    prepared: Prepared = targets.build(job.config["data"], anything).prepare(allow=anything)
+    prepared: Prepared = targets.build(config["data"], anything).prepare(allow=anything)
     return prepared
 
 
@@ -862,28 +872,53 @@ def _train_aside(job: Job, row: JobRow, fresh: bool) -> None:
 def _data_command(words: list[str]) -> int:
     verbs = {"prepare": _data_prepare, "describe": _data_describe}
     if not words:
-        raise InputError("fitexp data needs prepare or describe")
+        raise InputError("fitexp data needs fetch, prepare or describe")
     verb, *rest = words
+    if verb == "fetch":
+        return _data_fetch(rest)
     if verb not in verbs:
-        raise InputError(f"no command 'data {verb}'{_near(verb, verbs)}")
+        raise InputError(f"no command 'data {verb}'{_near(verb, DATA_VERBS)}")
     return _hydra(rest, verbs[verb])
 
 
+def _data_fetch(words: list[str]) -> int:
+    from fitexp.data.exercises.fetch import fetch_movielens100k, movielens_folder
+
+    words, _, values = _options(words, values=("--from",))
+    known = ", ".join(FETCHED)
+    if len(words) != 1:
+        raise InputError(f"fitexp data fetch takes the name of one set ({known})")
+    if words[0] not in FETCHED:
+        raise InputError(f"no set '{words[0]}' to fetch{_near(words[0], FETCHED)} ({known})")
+    if len(values["--from"]) > 1:
+        raise InputError("--from takes one file")
+    source = next(iter(values["--from"]), None)
+    if source == "":
+        raise InputError("--from needs a file")
+    print(fetch_movielens100k(source, movielens_folder()))
+    return 0
+
+
 def _data_prepare(job: Job, row: JobRow) -> None:
-    prepared = _prepare(job)
+    prepared = _prepare(job.only_data)
     from fitexp.report.describe import counts
 
     print(counts(prepared))
 
 
 def _data_describe(job: Job, row: JobRow) -> None:
-    prepared = _prepare(job)
+    prepared = _prepare(job.only_data)
     from fitexp.report import plots
-    from fitexp.report.describe import describe
+
+    if prepared.spec.kind == "exercises":
+        from fitexp.report.describe_events import describe, describe_page
+    else:
+        from fitexp.report.describe import describe
+        from fitexp.report.plots import describe_page
 
     print(describe(prepared))
     page = Path(OUTPUTS) / "describe" / f"{prepared.spec.source}.png"
-    plots.save(plots.describe_page(prepared), page)
+    plots.save(describe_page(prepared), page)
     print(f"\n{page}")
 
 
@@ -897,14 +932,20 @@ def _completion(words: list[str]) -> int:
     if words and words[0].startswith("query="):
         verbs = 2 if typed[:1] == ["data"] else 1
         if len(typed) <= verbs:
-            known = ("prepare", "describe") if verbs == 2 else tuple(HELP)
-            print("\n".join(name for name in known if name.startswith(typed[-1] if typed else "")))
+            _complete(DATA_VERBS if verbs == 2 else HELP, typed)
+            return 0
+        if typed[:2] == ["data", "fetch"]:
+            _complete((*FETCHED, "--from"), typed)
             return 0
         if typed[0] not in ("train", "data"):
             return 0
         rest = [word for word in typed[verbs:] if word not in ("--fresh", "--debug")]
         os.environ["COMP_LINE"] = " ".join([line.split()[0], *rest])
     return _hydra(["--shell-completion", *words], _nothing)
+
+
+def _complete(known: Iterable[str], typed: Sequence[str]) -> None:
+    print("\n".join(name for name in known if name.startswith(typed[-1] if typed else "")))
 
 
 def _quoted(path: Path) -> str:

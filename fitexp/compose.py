@@ -101,7 +101,7 @@ class Job:
     its sweeper knows.
     """
 
-    resolve: Callable[[], dict[str, Any]]
+    resolve: Callable[[str | None], dict[str, Any]]
     known: Mapping[str, Any]
     choices: dict[str, str]
     overrides: list[str]
@@ -114,7 +114,12 @@ class Job:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Resolved, plain values. Raises InputError for a value that is missing or cannot be."""
-        return self.resolve()
+        return self.resolve(None)
+
+    @cached_property
+    def only_data(self) -> dict[str, Any]:
+        """`config` with its key data alone: the model that stands beside need not take them."""
+        return self.resolve("data")
 
 
 def run(argv: Sequence[str], task: Callable[[Job], None]) -> None:
@@ -215,9 +220,9 @@ def _job_runner(
         hydra = HydraConfig.get()
         overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
 
-        def resolve() -> dict[str, Any]:
+        def resolve(key: str | None) -> dict[str, Any]:
             try:
-                return resolved(cfg)
+                return resolved(cfg, key)
             except Exception as error:
                 raise InputError(composer.explain(error, overrides)) from error
 
@@ -658,15 +663,17 @@ class Composer:
         return f"{key}: {message}" if key and key not in message else message
 
 
-def resolved(cfg: DictConfig) -> dict[str, Any]:
+def resolved(cfg: DictConfig, key: str | None = None) -> dict[str, Any]:
     """A composed config as plain values: interpolations resolved, helper and Hydra's keys gone.
 
-    Raises OmegaConf's errors for values that are missing or cannot be resolved.
+    key: only this one is resolved and returned, in a dict; None: all. Raises OmegaConf's errors
+    for values that are missing or cannot be resolved.
     """
     from omegaconf import OmegaConf
 
-    values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    assert isinstance(values, dict)
+    node = cfg if key is None else cfg[key]
+    values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    values = values if key is None else {key: values}
     values.pop("hydra", None)
     data = values.get("data")
     if isinstance(data, dict) and data.get("path") is not None:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 # Beginnings of names of figures that are better when higher.
 HIGHER = ("hit_at_", "mrr", "top1", "top5", "top10", "ndcg")
+SHARES = ("hit_at_", "mrr", "ndcg")  # from 0 to 1; the others are percent
 
 
 def mae(target: ArrayLike, prediction: ArrayLike) -> float:
@@ -60,6 +61,11 @@ def mrr(ranks: ArrayLike) -> float:
 def higher_is_better(name: str) -> bool:
     """Whether a metric of metrics.json is a figure of ranks rather than an error."""
     return name.rpartition("/")[2].startswith(HIGHER)
+
+
+def digits(name: str) -> int:
+    """Digits behind the point to print: 3 of a figure from 0 to 1, 2 of percent and errors."""
+    return 3 if name.rpartition("/")[2].startswith(SHARES) else 2
 
 
 def _by_workout(values: np.ndarray, unit: ArrayLike) -> np.ndarray:

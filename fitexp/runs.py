@@ -38,7 +38,8 @@ FIELDS = (
     "error",
 )
 ALIASES = {"time": "seconds"}
-SHOWN = ("run", "status", "model", "data", "protocol", "seed", "time", "test mae")
+SHOWN = ("run", "status", "model", "data", "protocol", "seed", "time")
+MAE, TOP1 = "test/mae_", "test/top1"  # what the last column of a table of runs shows
 NARROWEST = 6  # columns that a cell keeps however many there are
 HASH_DIGITS = 12
 
@@ -266,15 +267,16 @@ def _sorted(runs: Iterable[Listed], key: str, descending: bool) -> list[Listed]:
 
 def runs_table(runs: Iterable[Listed], asked: Iterable[str] = ()) -> str:
     """The rows of `ls`; keys that were asked for get a column of their own."""
-    known = (*SHOWN, *PROTOCOL, "seconds")
-    extra = [k for k in asked if k not in known and not k.startswith("test/mae_")]
+    known = (*SHOWN, *PROTOCOL, "seconds", TOP1)
+    extra = [k for k in asked if k not in known and not k.startswith(MAE)]
     lines = []
+    runs = list(runs)
     for run in runs:
         fields = run.fields
         cells = [fields[key] for key in ("run", "status", "model", "data", "protocol", "seed")]
         cells += [duration(fields["seconds"]), main_metric(run.metrics)]
         lines.append([*map(_cell, cells), *(_cell(run.value(key)) for key in extra)])
-    return table([*SHOWN, *extra], lines)
+    return table([*SHOWN, main_header(run.metrics for run in runs), *extra], lines)
 
 
 def _cell(value: object) -> str:
@@ -291,9 +293,11 @@ def printable(text: str) -> str:
 
 
 def main_metric(metrics: Mapping[str, float | None]) -> str:
-    """Test MAE, one for each horizon; of runs without one their first test figure."""
+    """Test MAE, one for each horizon; of rankings top-1; of others their first test figure."""
+    if (top1 := metrics.get(TOP1)) is not None:
+        return f"top1 {top1:.1f} %"
     at = [name for name in metrics if re.match(r"test/at_[^/]+/mae_(?!sequence_|workout_)", name)]
-    names = at or [name for name in metrics if name.startswith("test/mae_")][:1]
+    names = at or [name for name in metrics if name.startswith(MAE)][:1]
     if not names:
         first = next((name for name in metrics if name.startswith("test/")), None)
         value = metrics[first] if first else None
@@ -303,6 +307,11 @@ def main_metric(metrics: Mapping[str, float | None]) -> str:
     if not any(value is not None for value in values):
         return "-"
     return " ".join([*("-" if v is None else f"{v:.2f}" for v in values), unit])
+
+
+def main_header(metrics: Iterable[Mapping[str, float | None]]) -> str:
+    """What the column of `main_metric` is called: rankings name their figure in the cell."""
+    return "test" if any(TOP1 in found for found in metrics) else "test mae"
 
 
 def duration(seconds: float | None) -> str:

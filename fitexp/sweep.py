@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from fitexp.run import FAILED, FINISHED, Run, write_json
-from fitexp.runs import WIDTH, Listed, clipped, duration, main_metric, printable, table
+from fitexp.runs import (
+    WIDTH,
+    Listed,
+    clipped,
+    duration,
+    main_header,
+    main_metric,
+    printable,
+    table,
+)
 
 STOP = "stop"  # file in the folder: no further job begins
 GRACE_S = 60.0  # how long Ctrl-C waits for jobs in other processes to save their runs
@@ -150,13 +159,13 @@ class Sweep:
         """One row a job: run, status, time, main metric; below it the errors, one line each."""
         lines = []
         jobs = self.jobs
-        for job in jobs:
+        figures = [Listed(job.run).metrics if job.run else {} for job in jobs]
+        for job, metrics in zip(jobs, figures, strict=True):
             name = str(job.path) if job.run else job.label or ""
-            metrics = Listed(job.run).metrics if job.run else {}
             spent = "-" if job.reused else duration(job.seconds)
             first = f"{job.number}  {printable(name)}"
             lines.append([first, job.status, spent, main_metric(metrics)])
-        text = table(["job", "status", "time", "test mae"], lines)
+        text = table(["job", "status", "time", main_header(figures)], lines)
         rest = [
             clipped(f"job {job.number}: {printable(job.error)}", WIDTH) for job in jobs if job.error
         ]

@@ -196,6 +196,14 @@ MISTAKES = [
     ("train --experimental-rerun x", "fitexp resume RUN"),
     ("data", "prepare or describe"),
     ("data prepar", "did you mean prepare?"),
+    ("data fetsh", "did you mean fetch?"),
+    ("data fetch", "the name of one set (movielens100k)"),
+    ("data fetch movielens", "did you mean movielens100k?"),
+    ("data fetch movielens100k --form x", "did you mean --from?"),
+    ("data fetch movielens100k --from", "--from needs a value"),
+    ("data fetch movielens100k --from=", "--from needs a file"),
+    ("data fetch movielens100k --from nowhere.zip", "nowhere.zip: cannot be read"),
+    ("data describe data=dstress_sim data.window=0", "data.window=0"),
     ("data prepare data.splt=user", "did you mean data.split?"),
     ("resume", "needs a run folder"),
     ("resume nowhere", "nowhere: no such run folder"),
@@ -310,6 +318,9 @@ def test_info(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("fitexp tr", "train"),
         ("fitexp ", "evaluate"),
         ("fitexp data ", "describe"),
+        ("fitexp data f", "fetch"),
+        ("fitexp data fetch mo", "movielens100k"),
+        ("fitexp data fetch movielens100k --f", "--from"),
         ("fitexp train model=", "model=fitrec_attn"),
         ("fitexp train --fresh -m trainer.max_e", "trainer.max_epochs="),
         ("fitexp data prepare data.sp", "data.split="),
@@ -920,6 +931,39 @@ def test_data_commands_on_simulated_workouts(
     assert "SIMULATED" in text[0]
     assert Path(page).read_bytes().startswith(b"\x89PNG")
     assert left(folder) == ["outputs", "outputs/describe", page]
+
+
+@pytest.mark.slow
+def test_data_commands_on_simulated_exercises(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The default model, of workouts, need not fit the data that are described."""
+    words = ["data=dstress_sim", "data.source.users=6"]
+    assert cli.main(["data", "prepare", *words]) == 0
+    assert "216  events" in capsys.readouterr().out
+    assert cli.main(["data", "describe", *words]) == 0
+    *text, page = capsys.readouterr().out.splitlines()
+    assert "SIMULATED" in text[0]
+    assert any("window by the ACF" in line for line in text)
+    assert Path(page).read_bytes().startswith(b"\x89PNG")
+    assert left(folder) == ["outputs", "outputs/describe", page]
+
+
+def test_data_fetch_prints_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def fetched(source: str | None, folder: Path) -> Path:
+        asked.append(source)
+        return folder
+
+    monkeypatch.setenv("FITEXP_CACHE", str(tmp_path))
+    monkeypatch.setattr("fitexp.data.exercises.fetch.fetch_movielens100k", fetched)
+    assert cli.main(["data", "fetch", "movielens100k"]) == 0
+    assert cli.main(["data", "fetch", "movielens100k", "--from", "a.whl"]) == 0
+    assert asked == [None, "a.whl"]
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "movielens100k")] * 2
 
 
 # Processes

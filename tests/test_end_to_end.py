@@ -7,24 +7,20 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from fitexp import cli
 from fitexp.run import FINISHED, Run
+from tests.data.exercises.made_files import write_films
 from tests.data.workouts.made import table, write_table
 from tests.test_configs import composed
 
 CONF = Path(__file__).parents[1] / "conf"
 DEBUGS = sorted(p.stem for p in (CONF / "debug").glob("*.yaml"))
-EXPERIMENTS, OF_EXERCISES = (
-    sorted(
-        p.stem
-        for p in (CONF / "experiment").glob("*.yaml")
-        if p.stem.startswith("exercises_") is exercises
-    )
-    for exercises in (False, True)
-)
+EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
+OF_EXERCISES = [name for name in EXPERIMENTS if name.startswith("exercises_")]
 TINY = [
     "data.source.athletes=3",
     "data.source.workouts=5",
@@ -88,19 +84,6 @@ FEW = ["data.source.users=4", "trainer.max_steps=2"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("experiment", OF_EXERCISES)
-def test_every_experiment_of_exercises_runs_two_steps(
-    experiment: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    if experiment.endswith("rules"):
-        pytest.importorskip("mlxtend")
-    run, printed = trained([f"experiment={experiment}", *FEW], capsys)
-    assert f"{run.metrics['test/top1']:.1f}" in printed
-    assert ("augmentation" in printed) == experiment.endswith(("expert", "rules", "duplicate"))
-    assert max(map(len, printed.splitlines())) <= 100
-
-
-@pytest.mark.slow
 def test_networks_of_new_users_start_from_the_run_s_own(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,7 +103,7 @@ def test_networks_of_new_users_start_from_the_run_s_own(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", sorted({*EXPERIMENTS} - {*OF_EXERCISES}))
 def test_every_experiment_runs_two_steps(
     experiment: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +111,31 @@ def test_every_experiment_runs_two_steps(
     tiny = [x for x in TINY if x[:6] != "model." or x[6:].partition("=")[0] in taken]
     run, printed = trained([f"experiment={experiment}", *tiny], capsys)
     check_run(run, printed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", OF_EXERCISES)
+def test_every_experiment_of_exercises_runs_two_steps(
+    experiment: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if experiment.endswith("rules"):
+        pytest.importorskip("mlxtend")
+    tiny = ["data.source.users=6", "data.folds=3"]
+    if "movielens" in experiment:
+        write_films(folder / "films", users=10, events=12, films=20)
+        tiny = ["data.path=films", "data.source.most_rated=20"]
+    run, printed = trained([f"experiment={experiment}", *tiny, "trainer.max_steps=2"], capsys)
+    table, metrics = pd.read_parquet(run.file("predictions.parquet")), run.metrics
+    assert metrics["test/log_loss"] == pytest.approx(-np.log(table["p_target"]).mean())
+    assert f"{metrics['test/top5']:.1f}" in printed
+    augmented = experiment.endswith(("expert", "rules", "duplicate"))
+    assert ("augmentation" in printed) == augmented
+    simulated = "movielens" not in experiment
+    assert ("SIMULATED" in printed) == simulated
+    beside = {name.split("/")[1] for name in metrics if name.startswith("baseline/")}
+    assert {"popularity", "bigram", "trigram"} <= beside
+    assert ("same_profile" in beside) != simulated
+    assert ("test/top1_seen_mask" in metrics) != simulated
 
 
 @pytest.mark.slow

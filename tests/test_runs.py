@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -214,10 +215,28 @@ def test_older_manifests_take_the_protocol_from_the_config(tmp_path: Path) -> No
         ({"test/mae_bpm": 1.0, "test/at_10s/mae_bpm": 1.0, "test/at_60s/mae_bpm": None},
          "1.00 - bpm"),
         ({"val/x": 1.0, "test/hit_at_10": 0.25}, "0.25 hit_at_10"),
+        ({"test/top5": 92.2, "test/top1": 61.742, "baseline/bigram/test/top1": 70.0},
+         "top1 61.7 %"),
+        ({"test/top1": None}, "-"),
     ],
 )  # fmt: skip
 def test_main_metric(metrics: dict[str, float | None], shown: str) -> None:
     assert runs.main_metric(metrics) == shown
+
+
+def test_rankings_are_listed_by_top_1(tmp_path: Path) -> None:
+    for name, top1 in (("a", 61.74), ("b", 73.0), ("c", 8.0)):
+        make(tmp_path / name, {}, {"test/top1": top1, "test/top5": 90.0})
+    found, asked = listed(tmp_path, [], "-test/top1")
+    lines = runs_table(found, asked).splitlines()
+    assert lines[0].split()[-2:] == ["time", "test"]  # the figure stands in the cell, once
+    text = "\n".join(lines)
+    assert re.findall(r"top1 .*", text) == ["top1 73.0 %", "top1 61.7 %", "top1 8.0 %"]
+    make(tmp_path / "d", {}, {"test/mae_bpm": 3.0})
+    make(tmp_path / "e", {}, {"test/mae_bpm": 4.0})
+    assert runs_table(listed(tmp_path)[0]).splitlines()[0].endswith("time   test")
+    alone, _ = listed(tmp_path, ["test/mae_bpm>0"])
+    assert runs_table(alone).splitlines()[0].endswith("test mae")
 
 
 def test_difference_of_two_runs(tmp_path: Path) -> None:

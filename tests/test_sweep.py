@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fitexp.run import Run, find_runs
+from fitexp.run import METRICS, Run, find_runs, write_json
 from fitexp.sweep import STOP, JobRow, Sweep, about
 
 
@@ -50,6 +50,26 @@ def test_status_of_a_job_whose_run_was_damaged(tmp_path: Path) -> None:
     assert JobRow(1, "x", 1).status == "not begun"
     assert JobRow(1, "x", 1, error="e").status == "failed"
     assert JobRow(1, "x", 1, str(tmp_path), error="e").status == "damaged"
+
+
+@pytest.mark.parametrize(
+    ("figures", "header", "cell"),
+    [
+        ({"test/top1": 61.74}, "test", "top1 61.7 %"),
+        ({"test/mae_bpm": 3.0}, "test mae", "3.00 bpm"),
+    ],
+)
+def test_the_closing_table_names_its_figure(
+    tmp_path: Path, figures: dict[str, float], header: str, cell: str
+) -> None:
+    run = Run.create(tmp_path / "run", {}, {}, {})
+    write_json(run.file(METRICS), figures)
+    sweep = Sweep(tmp_path)
+    with sweep.job(1, "x", 1) as row:
+        row.path = str(run.path)
+    first, line = sweep.closing_table().splitlines()[:2]
+    assert first.split("time")[1].strip() == header
+    assert line.endswith(cell)
 
 
 def test_no_job_begins_after_an_interrupt(tmp_path: Path) -> None:

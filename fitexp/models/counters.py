@@ -91,9 +91,11 @@ class NextCounter(Fitted):
 class SameProfile(NextCounter):
     """What came next for whoever had the same profile and the same last two items.
 
-    Not a model but a leak's sentinel: where windows of one user are both trained on and tested, it
-    knows most answers; where users are held out, nobody has the same profile and it is
-    the bigram. It stands beside one fold only.
+    Looked up in all that training sees: targets, and items within windows behind two others. An
+    event to test stands within the windows of the events after it, so that this, which is no model
+    but a leak's sentinel, knows most answers where windows of one user are both trained on and
+    tested. Where users are held out, nobody has the same profile and it is the bigram. It stands
+    beside one fold only.
     """
 
     def stands_beside(self, arrays: Arrays) -> bool:
@@ -102,7 +104,9 @@ class SameProfile(NextCounter):
     def fit(self, arrays: Arrays) -> None:
         super().fit(arrays)
         trained = np.flatnonzero(arrays["part"][-1] == splits.TRAIN)
-        keys = np.stack([self._lookup(arrays, trained), arrays["item"][trained]], axis=1)
+        within = np.asarray(arrays["past"])[trained][:, 2:]
+        shown = np.union1d(trained, within[within >= 0])
+        keys = np.stack([self._lookup(arrays, shown), arrays["item"][shown]], axis=1)
         known, counts = np.unique(keys, axis=0, return_counts=True)
         self.fitted |= {"lookup": known, "lookup_counts": counts}
 

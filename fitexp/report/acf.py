@@ -7,6 +7,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -15,12 +16,22 @@ from fitexp.report.plots import BASELINE, MEASURED, PREDICTED
 
 
 def acf_page(found: Autocorrelation, *, title: str, simulated: bool) -> Figure:
+    """`acf_panel` alone, with the window that it gives."""
+    figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
+    acf_panel(axis, found)
+    window = window_by_acf(found)
+    mark = "SIMULATED  " if simulated else ""
+    peak = f"peak at lag {window}" if window else "no lag above chance"
+    axis.set_title(f"{mark}{title}: {peak}", fontsize=11, loc="left")
+    return figure
+
+
+def acf_panel(axis: Axes, found: Autocorrelation) -> None:
     """Share of events that repeat the item k events earlier, its interval, and chance."""
     lags = np.arange(1, len(found.acf) + 1)
     window = window_by_acf(found)
     acf = 100 * found.acf
     reach = 100 * np.stack([found.acf - found.low, found.high - found.acf]).clip(min=0)
-    figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
     colors = [PREDICTED if lag == window else BASELINE for lag in lags]
     axis.bar(lags, acf, width=0.7, color=colors)
     axis.errorbar(
@@ -41,7 +52,3 @@ def acf_page(found: Autocorrelation, *, title: str, simulated: bool) -> Figure:
     axis.set_ylim(bottom=0)
     axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
-    mark = "SIMULATED  " if simulated else ""
-    peak = f"peak at lag {window}" if window else "no lag above chance"
-    axis.set_title(f"{mark}{title}: {peak}", fontsize=11, loc="left")
-    return figure

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fitexp.errors import InputError
-from fitexp.metrics import higher_is_better
+from fitexp.metrics import digits, higher_is_better
 from fitexp.report import statistics
 from fitexp.report.folds import joined
 from fitexp.report.statistics import Errors
@@ -32,6 +32,7 @@ EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
 FROM_PREDICTIONS = re.compile(
     r"test/(?:at_(?P<at>[^/]+)/)?(?P<error>mae|rmse)(?P<sum>_sequence)?_(?!workout_)"
 )
+RANKS = re.compile(r"test/(?P<name>(?:top1|top5|top10|mrr|ndcg10)(?:_seen_mask)?)")
 CEILING = "ceiling/noise_floor/"
 BASELINE = "baseline/"
 GROUP = "group"  # stands for a choice, where groups are given
@@ -44,7 +45,8 @@ Config = Mapping[str, Any]
 class UnitErrors:
     """Errors of one run and metric by unit, sorted by (user, unit); tested: digest of the steps.
 
-    Of a metric of ranks: its value for each workout; tested: of workouts and candidates.
+    Of a metric of ranks: its value for each workout (tested: of workouts and candidates), or its
+    sum over the answers to each event (of a ranking, a unit; tested: of events and what came).
     """
 
     users: NDArray[Any]
@@ -65,7 +67,8 @@ class Result:
     choices: Mapping[str, str]
     config: Config  # flat, dotted keys
     metrics: Mapping[str, float]
-    unit: str
+    kind: str  # of the data: workouts, exercises
+    usual: tuple[str, ...]  # metrics that are compared unless others are asked for
     simulated: bool
     protocol: Mapping[str, str]
     data: tuple[str, str]  # data_hash, split_hash
@@ -74,9 +77,10 @@ class Result:
 
 @dataclass(kw_only=True)
 class Cell:
-    """One row's figures in one metric. difference: to `against`, paired."""
+    """One row's figures in one metric. difference: to `against`, paired; digits: to print."""
 
     values: list[float]
+    digits: int = 2
     low: float | None = None
     high: float | None = None
     against: str | None = None
@@ -143,11 +147,12 @@ def compare(
     """Compare runs. -> the table, and one line for every run that was left out, with the reason.
 
     by: keys of the choices or dotted keys of the config; () is `telling_keys`. metrics: names in
-    metrics.json; () is MAE and RMSE of the test. against: a group or baseline; None is the best
-    baseline, by metric. groups: path of a run -> its group, instead of
+    metrics.json; () is MAE and RMSE of the test, of rankings top-1, 5 and 10. against: a group or
+    baseline; None is the best baseline, by metric. groups: path of a run -> its group, instead of
     `by`. Groups are never averaged over protocols. Raises InputError.
     """
     results, left_out = _read(runs)
+    _check_one_kind(results)
     if groups is not None:
         by = [GROUP]
         results = [_in_group(result, groups) for result in results]
@@ -239,11 +244,25 @@ def _result(run: Run) -> Result:
         choices={"model": model_name(run), **choices},
         config=dict(flat(config)),
         metrics={k: float(v) for k, v in run.metrics.items()},
-        unit=str(spec["unit"]),
+        kind=str(spec["kind"]),
+        usual=_usual(spec),
         simulated=simulated,
         protocol=words,
         data=hashes,
     )
+
+
+def _usual(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    if spec["kind"] == "exercises":
+        return ("test/top1", "test/top5", "test/top10")
+    return (f"test/mae_{spec['unit']}", f"test/rmse_{spec['unit']}")
+
+
+def _check_one_kind(results: Sequence[Result]) -> None:
+    first = {result.kind: result for result in reversed(results)}
+    if len(first) > 1:
+        found = " and ".join(f"{kind} ({first[kind].run.path})" for kind in sorted(first))
+        raise InputError(f"runs of {found} share no metric: compare runs of one kind of data")
 
 
 def flat(config: Config, place: str = "") -> Iterable[tuple[str, Any]]:
@@ -263,9 +282,8 @@ def _metric_names(results: Sequence[Result], asked: Sequence[str]) -> list[str]:
         for name in result.metrics
         if not name.startswith((BASELINE, "ceiling/", "count/"))
     }
-    units = dict.fromkeys(result.unit for result in results)
     if not asked:
-        usual = [f"test/{error}_{unit}" for unit in units for error in ("mae", "rmse")]
+        usual = list(dict.fromkeys(name for result in results for name in result.usual))
         names = [name for name in usual if name in known]
         if not names:
             raise InputError(
@@ -288,14 +306,17 @@ def _add_errors(result: Result, names: Sequence[str]) -> str | None:
     """Errors by unit from the run's files -> what is wrong with a file, or None."""
     known = [name for name in names if name in result.metrics]
     errors = [name for name in known if FROM_PREDICTIONS.match(name)]
+    ranks = [name for name in known if RANKS.fullmatch(name)]
     figures = [name for name in known if name.startswith(RECOMMENDED)]
     file = PREDICTIONS
     try:
-        if errors:
+        if errors or ranks:
             table = pd.read_parquet(result.run.file(PREDICTIONS))
             horizons = result.run.spec.get("horizons") or {}
             for name in errors:
                 result.errors.update(_unit_errors(table, name, horizons))
+            for name in ranks:
+                result.errors.update(_unit_ranks(table, name))
         file = RECOMMEND
         if figures:
             found = json.loads(result.run.file(RECOMMEND).read_text(encoding="utf-8"))
@@ -370,6 +391,33 @@ def _unit_errors(
             tested=tested,
         )
     return out
+
+
+def _unit_ranks(table: pd.DataFrame, name: str) -> dict[tuple[str, str], UnitErrors]:
+    """A figure of ranks summed over the answers to each event, of every prefix in `figures_of`.
+
+    An event is answered by several models where folds are repeated; tested holds it once.
+    """
+    from fitexp.report.rankings import figures_of  # draws: matplotlib
+
+    match = RANKS.fullmatch(name)
+    assert match
+    events = table[["user_id", "unit_id", "target"]].astype(str)
+    codes = events.groupby(["user_id", "unit_id"], sort=True).ngroup().to_numpy()
+    _, first = np.unique(codes, return_index=True)
+    asked = events.iloc[first]
+    hashes = pd.util.hash_pandas_object(asked, index=False).to_numpy()
+    return {
+        (prefix, name): UnitErrors(
+            users=asked["user_id"].to_numpy(object),
+            units=asked["unit_id"].to_numpy(object),
+            total=np.bincount(codes, values).astype(np.float64),
+            count=np.bincount(codes).astype(np.float64),
+            root=False,
+            tested=f"{len(asked)}-{int(hashes.sum(dtype=np.uint64)):x}",
+        )
+        for prefix, values in figures_of(table, match["name"]).items()
+    }
 
 
 # Groups
@@ -523,7 +571,7 @@ def _rows(
                 r.metrics[row.prefix + name] for r in row.results if row.prefix + name in r.metrics
             ]
             if values:
-                row.cells[name] = Cell(values=values)
+                row.cells[name] = Cell(values=values, digits=digits(name))
     return rows
 
 

@@ -147,11 +147,12 @@ def better(names: Sequence[str], sides: tuple[str, str] = ("lower", "higher")) -
 
 
 def figure(cell: Cell) -> str:
-    sd = f" ({_number(cell.sd)})" if cell.sd is not None else ""
+    n = cell.digits
+    sd = f" ({_number(cell.sd, n)})" if cell.sd is not None else ""
     between = ""
     if cell.low is not None and cell.high is not None:
-        between = f" [{_number(cell.low)}, {_number(cell.high)}]"
-    return _number(cell.mean) + sd + between
+        between = f" [{_number(cell.low, n)}, {_number(cell.high, n)}]"
+    return _number(cell.mean, n) + sd + between
 
 
 def difference(cell: Cell) -> str:
@@ -161,12 +162,12 @@ def difference(cell: Cell) -> str:
         return NONE
     assert cell.p_adjusted is not None
     p = "<0.001" if cell.p_adjusted < 0.001 else f"{cell.p_adjusted:.3f}"
-    low, high = f"{cell.difference_low:+.2f}", f"{cell.difference_high:+.2f}"
-    return f"{cell.difference:+.2f} [{low}, {high}] {p}"
+    low, high = (f"{end:+.{cell.digits}f}" for end in (cell.difference_low, cell.difference_high))
+    return f"{cell.difference:+.{cell.digits}f} [{low}, {high}] {p}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else NONE
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else NONE
 
 
 def _beneath(comparison: Comparison) -> list[tuple[str, str]]:

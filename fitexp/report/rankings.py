@@ -16,7 +16,7 @@ from fitexp.data.prepare import Arrays, Prepared
 from fitexp.models.fitted import Fitted
 from fitexp.report import plots
 from fitexp.report.baselines import BASELINES, write_baselines
-from fitexp.report.table import described_words, model_name, training_words
+from fitexp.report.table import LABELS, described_words, model_name, training_words
 from fitexp.report.text import rendered
 from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
 
@@ -24,7 +24,6 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 CEILING = "ceiling/bayes/"
 BEFORE = "before_adapting/"
-LABELS = {CEILING: "ceiling of the simulator", BEFORE: "before adapting"}
 SEEN = "_seen_mask"
 FIGURES = ("top1", "top5", "top10", "mrr", "ndcg10")
 COLUMNS = {  # of the table -> metric, digits

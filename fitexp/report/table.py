@@ -13,7 +13,11 @@ from fitexp.errors import InputError
 from fitexp.report.text import rendered
 from fitexp.run import DESCRIBED, Run
 
-LABELS = {"ceiling/noise_floor/": "noise floor of the simulator"}
+LABELS = {
+    "ceiling/noise_floor/": "noise floor of the simulator",
+    "ceiling/bayes/": "ceiling of the simulator",
+    "before_adapting/": "before adapting",
+}
 GROUPS = {  # by what the test is parted -> what a part is called
     "sport": "sport: {}",
     "bpm": "mean heart rate: {}",

@@ -84,6 +84,29 @@ def test_the_sentinel_finds_windows_of_the_same_user() -> None:
     assert held_out.tolist() == hits["held_out_users", "bigram"].tolist()
 
 
+def test_the_sentinel_finds_targets_within_windows_of_training() -> None:
+    """Nobody has an item twice, in no order: only the windows of later events tell a target.
+
+    Those are told whose user's next event is trained on.
+    """
+    draw = np.random.default_rng(1)
+    histories = {f"u{u}": "".join(draw.permutation(list("abcdefghij"))) for u in range(40)}
+    for split, told in (("random", True), ("last_part", False)):
+        changed: dict[str, Any] = {"split": split, "fractions": [0.8, 0.0, 0.2], "min_past": 0}
+        prepared = arrays_of(protocol(**changed), made_table(histories))
+        arrays = prepared.arrays
+        model = SameProfile(spec=prepared.spec, order=1, prior=1.0)
+        model.fit(arrays)
+        found = model.predict(arrays, "test")["probability"]
+        event = arrays["test"][:, 1]
+        hit = found.argmax(1) == np.asarray(arrays["item"])[event]
+        trained = np.append(arrays["part"][-1] == 0, False)
+        known = trained[event + 1] & (arrays["step"][event] < 9)
+        assert known.any() == told
+        assert hit[known].all()
+        assert hit[~known].mean() < 0.3
+
+
 def test_the_sentinel_stands_beside_one_fold_only() -> None:
     for split, beside in (("random", True), ("leave_one_user_out", False)):
         prepared = arrays_of(protocol(split=split), made_table(HISTORIES))

@@ -89,6 +89,7 @@ def made(
     if not steps:
         table = table.drop(columns="steps_ahead")
     spec = {"unit": unit, "simulated": simulated, "horizons": steps, "protocol": dict(words)}
+    spec |= {"kind": "workouts"}
     full = {**dict.fromkeys(CONFIG_KEYS), "seed": seed, "model": {"_target_": f"x.{model}.Net"}}
     for key, value in config.items():
         group, _, name = key.partition("__")

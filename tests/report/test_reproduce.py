@@ -159,13 +159,40 @@ def test_mistakes_in_a_table_name_their_place(place: Any, value: Any, said: str)
         paper_table("made", values)
 
 
-@pytest.mark.parametrize("path", sorted((CONF / "table").glob("*.yaml")), ids=lambda p: p.stem)
+TABLES = [  # rows are composed one by one
+    pytest.param(
+        path, marks=pytest.mark.slow if path.stem == "exercises.table3" else (), id=path.stem
+    )
+    for path in sorted((CONF / "table").glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("path", TABLES)
 def test_every_table_s_rows_are_experiments(path: Path) -> None:
     found = paper_table(path.stem, yaml.safe_load(path.read_text()))
     assert compose.table(path.stem, []) == yaml.safe_load(path.read_text())
     for experiment in found.experiments:
         assert (CONF / "experiment" / f"{experiment}.yaml").exists(), experiment
     assert compose.data_choices(found.experiments, found.overrides, [])
+
+
+def test_tables_of_exercises_have_the_same_networks_in_every_section() -> None:
+    """And the paper's figures only where its split and its loss are."""
+    (study,), films = (
+        paper_table(name, yaml.safe_load((CONF / "table" / f"{name}.yaml").read_text())).sections
+        for name in ("exercises.table2", "exercises.table3")
+    )
+    splits = []
+    for section in (study, *films):
+        networks = [
+            row.experiment.split("_", 3 if section in films else 1)[-1] for row in section.rows
+        ]
+        splits.append(networks)
+        for row in section.rows:
+            known = "adaptive_hinge" not in row.experiment and "whole" not in row.experiment
+            assert bool(row.paper) == (known and section in (study, films[0])), row.label
+    assert splits[0] == splits[1] == splits[2] == splits[3]
+    assert len(set(splits[0])) == 10
 
 
 # The command

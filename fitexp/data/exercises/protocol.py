@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fitexp.data import splits
 from fitexp.data.exercises import augment
+from fitexp.data.exercises.layout import EVERYONE, TIES, TIMED
 from fitexp.data.exercises.table import EventTable
 from fitexp.data.prepare import Arrays, Prepared, digest
 from fitexp.data.scaling import fit_scale
@@ -25,7 +26,6 @@ from fitexp.errors import InputError
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
-EVERYONE = "everyone"  # the fold that leaves nobody out, which answers people
 USES = 12.0  # normfreq: uses so far, divided by this (days of the DStress study)
 UNSCALED = ("success", "normlag", "normfreq")  # of the size of 1 as they are
 OF_THE_ITEM = ("difficulty",)  # another item has another one; what else is known stays as it was
@@ -196,6 +196,9 @@ def arrays_of(protocol: Exercises, table: EventTable) -> Prepared:
     if table.ceiling is not None:
         arrays["ceiling"] = table.ceiling
     counts = {"events": len(user), "users": len(user_ids), "items": len(item_ids)}
+    time = table.events["time"].to_numpy(dtype=np.float64)
+    apart = np.diff(time)[np.diff(user) == 0]
+    counts |= {TIMED: int(np.isfinite(apart).sum()), TIES: int((apart == 0).sum())}
     for number, name in splits.NAMES.items():
         arrays[name] = np.argwhere(part == number)
         counts[f"{name} events"] = len(arrays[name]) // protocol.repeats

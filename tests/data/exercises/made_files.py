@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from fitexp.data.exercises.fetch import HEADERS
 
 GENRES = ("unknown", "Action", "Comedy", "Sci-Fi")
 USERS = [("1", "24", "M", "technician", "85711"), ("2", "53", "F", "other", "94043")]
@@ -62,3 +67,21 @@ def wheel_members() -> dict[str, bytes]:
         ).encode()
         for kind, (header, rows) in tables.items()
     }
+
+
+def write_films(folder: Path, *, users: int, events: int, films: int) -> None:
+    """A folder as `fitexp data fetch` makes it: ratings at random, no film twice by a user."""
+    draw = np.random.default_rng(0)
+    tables = {
+        "inter": [
+            f"{user}\t{film}\t3\t{second}"
+            for user in range(users)
+            for second, film in enumerate(draw.permutation(films)[:events])
+        ],
+        "user": [f"{user}\t{20 + user}\t{'FM'[user % 2]}\tother\t0" for user in range(users)],
+        "item": [f"{film}\tfilm {film}\t1990\t{GENRES[film % 4]}" for film in range(films)],
+    }
+    folder.mkdir()
+    for kind, rows in tables.items():
+        text = "\n".join([HEADERS[kind], *rows]) + "\n"
+        (folder / f"movielens100k.{kind}").write_text(text, encoding="utf-8")
