@@ -127,7 +127,7 @@ def arrays_of(protocol: Exercises, table: EventTable) -> Prepared:
     window = longest if protocol.window is None else protocol.window
     part, fold_names = _parts(protocol, user, step, user_ids)
     part[:, step < protocol.min_past] = splits.OUT
-    features = _features(protocol, table, user, item)
+    features = features_of(protocol, table, user, item)
     profile = _columns(table.users, _profile(protocol, table))
     item_names = tuple(str(c) for c in table.items if c != "item") if protocol.item_profile else ()
     item_profile = _columns(table.items, item_names)
@@ -212,8 +212,11 @@ def _columns(frame: Any, names: Sequence[str]) -> Float:
     return found
 
 
-def _features(protocol: Exercises, table: EventTable, user: Int, item: Int) -> Float:
-    """(E, F), NaN missing."""
+def features_of(protocol: Exercises, table: EventTable, user: Int, item: Int) -> Float:
+    """What is read of each event of a table whose users and items have these numbers (E,).
+
+    Shape: (E, F), NaN missing.
+    """
     own = [str(c) for c in table.events if c not in ("user", "item", "time")]
     uses, last = _uses(user, item)
     found: list[Float] = []
