@@ -26,7 +26,7 @@ from fitexp.data.exercises.questions import Question, behind
 from fitexp.data.prepare import Prepared, digest
 from fitexp.data.spec import ExerciseSpec
 from fitexp.errors import InputError
-from fitexp.fine_tuning import BESIDE, RATE, STEPS, UPDATES, fine_tuned
+from fitexp.fine_tuning import BESIDE, RATE, STEPS, UPDATES, check_network, fine_tuned
 from fitexp.recommend_exercises import (
     last_items,
     margin_of,
@@ -61,6 +61,7 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
         update = options.last("--update") or UPDATES[0]
         if update not in UPDATES:
             raise InputError(f"--update {update}: it is one of {', '.join(UPDATES)}")
+        check_network(run, allow)
         if answers is not None:
             log = taken(run, own, log, Path(answers))
         return tune(run, own, log, update, allow)
@@ -126,14 +127,12 @@ def write_queue(
     ]
     report.write_questions(file, rows)
     mark = "   MODEL TRAINED ON SIMULATED DATA" if own.spec.simulated else ""
-    print(f"{len(below):,} of {len(asking):,} questions need an expert{mark}")
-    print(f"asked: margin below {threshold.margin:.4f} ({threshold.words})")
+    share = f"{100 * len(below) / len(asking):.1f} %" if asking else "none"
+    print(f"{len(below):,} of {len(asking):,} questions need an expert ({share}){mark}")
+    print(f"margin below {threshold.margin:.4f} ({threshold.words})")
+    print("these users' recorded events were trained on: the share may differ from the level")
     if len(asking) < len(wanted):
         print(f"left out, answered before: {len(wanted) - len(asking):,} (in {run.file(LOG)})")
-    print(
-        "the model knows these users' recorded events: it is surer of them than of new people, and "
-        "asks less often than the level says"
-    )
     print("write each answer into the column item; fitexp ask RUN --answers FILE takes them")
     print(file)
     return 0
@@ -263,13 +262,15 @@ def _summary(
     )
     made = child.manifest
     same = all(child.metrics.get(name) == value for name, value in run.metrics.items())
+    steps = f"{STEPS} steps of Adam({RATE:g})"
     figures = "the same to the last digit" if same else "not the same"
     mark = "   MODEL TRAINED ON SIMULATED DATA" if own.spec.simulated else ""
     return "\n".join(
         [
-            f"tuned on {len(answered):,} answers: {', '.join(made['tuned'])} ({made['update']}), "
-            f"{STEPS} steps of Adam({RATE:g}) with {BESIDE} training rows{mark}",
+            f"tuned on {len(answered):,} answers beside {BESIDE} training rows, {steps}{mark}",
+            f"weights: {', '.join(made['tuned'])} ({made['update']})",
             f"mean probability of the answers: {before:.3f} before, {after:.3f} after",
-            f"tested {made['tested']} ({figures})",
+            f"tested {made['tested']}",
+            f"test figures against {run.path}: {figures}",
         ]
     )

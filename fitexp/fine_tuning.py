@@ -16,11 +16,19 @@ from fitexp.data.exercises.module import EventGather
 from fitexp.data.exercises.questions import Question, answering, asked, at
 from fitexp.data.prepare import Prepared
 from fitexp.errors import InputError
+from fitexp.models.fitted import Fitted
 from fitexp.run import BEST, Run
 from fitexp.tasks.ranking import ANSWERS
 
 STEPS, BESIDE, RATE = 2, 30, 0.01  # of the paper's authors' program: steps, training rows, Adam's
 UPDATES = ("last_layer", "all")
+
+
+def check_network(run: Run, allow: Sequence[str]) -> None:
+    """Raise InputError for a run that has no network to tune."""
+    model = targets.locate(run.config["model"][targets.TARGET], allow)
+    if isinstance(model, type) and issubclass(model, Fitted):
+        raise InputError(f"{run.path} has no network to tune on answers ({model.__name__})")
 
 
 def fine_tuned(
@@ -31,7 +39,7 @@ def fine_tuned(
     The loss is the run's, its mean over all these rows; Adam's rate RATE; dropout as in training.
     Only the fold that answers people has rows: Adam moves no weight whose gradient was always 0,
     so the others keep theirs. Rows and dropout are drawn by the run's seed and the number of
-    answers. update: one of UPDATES. Raises InputError for a model without a network.
+    answers. update: one of UPDATES.
     """
     seed = [int(run.config["seed"]), len(answered)]
     trained = np.flatnonzero(np.asarray(own.arrays["part"])[answering(own.spec)] == splits.TRAIN)
@@ -40,8 +48,7 @@ def fine_tuned(
     questions = [*answered, *(at(own, int(event)) for event in beside)]
     prepared = asked(own, questions, "train")
     network = worker.network(run, prepared, allow)
-    if network is None:
-        raise InputError(f"{run.path} has no network to fine-tune: answers need one")
+    assert network is not None  # `check_network`
     loss = targets.partial(run.config["loss"], allow, later=("prediction", "target"))
     weights = last_layer(network) if update == "last_layer" else dict(network.named_parameters())
     first = next(network.parameters())
@@ -71,6 +78,6 @@ def last_layer(network: nn.Module) -> Mapping[str, nn.Parameter]:
 
     Where scores are products with the items' own vectors, that is the items' biases.
     """
-    found = [(name, child) for name, child in network.named_children() if any(child.parameters())]
+    found = [(name, child) for name, child in network.named_children() if list(child.parameters())]
     name, child = found[-1]
     return {f"{name}.{own}": values for own, values in child.named_parameters()}

@@ -45,7 +45,7 @@ class Threshold:
         ask = margin < self.margin
         return (
             f"{'yes' if ask else 'no'}, because the margin {margin:.4f} is "
-            f"{'' if ask else 'not '}below {self.margin:.4f} ({self.words})"
+            f"{'' if ask else 'not '}below {self.margin:.4f}\n({self.words})"
         )
 
 

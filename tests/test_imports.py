@@ -134,6 +134,7 @@ ROOMS: dict[str, set[str]] = {
         "data",
         "data.exercises",
         "data.prepare",
+        "models.fitted",
         "run",
         "targets",
         "tasks",

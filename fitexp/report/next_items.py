@@ -58,8 +58,8 @@ def summary(
     """The likeliest items (of N probabilities), the margin, and whether an expert is asked."""
     table = Table(box=None, pad_edge=False)
     table.add_column("", justify="right")
-    table.add_column("item", no_wrap=True, overflow="ellipsis", max_width=50)
-    table.add_column("category", no_wrap=True, overflow="ellipsis", max_width=24)
+    table.add_column("item", no_wrap=True, overflow="ellipsis", max_width=40)
+    table.add_column("category", no_wrap=True, overflow="ellipsis", max_width=36)
     table.add_column("probability", justify="right")
     order = ordered(probability)
     for rank, item in enumerate(order[:top].tolist(), 1):
