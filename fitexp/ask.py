@@ -129,8 +129,8 @@ def write_queue(
     mark = "   MODEL TRAINED ON SIMULATED DATA" if own.spec.simulated else ""
     share = f"{100 * len(below) / len(asking):.1f} %" if asking else "none"
     print(f"{len(below):,} of {len(asking):,} questions need an expert ({share}){mark}")
-    print(f"margin below {threshold.margin:.4f} ({threshold.words})")
-    print("these users' recorded events were trained on: the share may differ from the level")
+    print(f"margin below {threshold.margin:.4g} ({threshold.words})")
+    print("these events come after all that is recorded: the share may differ from the level")
     if len(asking) < len(wanted):
         print(f"left out, answered before: {len(wanted) - len(asking):,} (in {run.file(LOG)})")
     print("write each answer into the column item; fitexp ask RUN --answers FILE takes them")
@@ -261,16 +261,18 @@ def _summary(
         for which in (run, child)
     )
     made = child.manifest
-    same = all(child.metrics.get(name) == value for name, value in run.metrics.items())
     steps = f"{STEPS} steps of Adam({RATE:g})"
-    figures = "the same to the last digit" if same else "not the same"
+    old, new = run.metrics, child.metrics
+    figures = f"top-1 {old['test/top1']:.1f} % before, {new['test/top1']:.1f} % after"
+    if all(new.get(name) == value for name, value in old.items()):
+        figures = "the same to the last digit"
     mark = "   MODEL TRAINED ON SIMULATED DATA" if own.spec.simulated else ""
     return "\n".join(
         [
             f"tuned on {len(answered):,} answers beside {BESIDE} training rows, {steps}{mark}",
-            f"weights: {', '.join(made['tuned'])} ({made['update']})",
+            f"weights: {made['update']} ({len(made['tuned'])} tensors, named in manifest.json)",
             f"mean probability of the answers: {before:.3f} before, {after:.3f} after",
             f"tested {made['tested']}",
-            f"test figures against {run.path}: {figures}",
+            f"test figures of parent and tuned run: {figures}",
         ]
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fitexp import targets, worker
 from fitexp.actions import Options
 from fitexp.active import thresholds
-from fitexp.data.exercises.history import hint, read_history
+from fitexp.data.exercises.history import COMPUTED, hint, read_history
 from fitexp.data.exercises.protocol import Exercises
 from fitexp.data.exercises.questions import Question, asked, behind, reads
 from fitexp.data.exercises.table import EventTable
@@ -44,8 +44,8 @@ class Threshold:
     def verdict(self, margin: float) -> str:
         ask = margin < self.margin
         return (
-            f"{'yes' if ask else 'no'}, because the margin {margin:.4f} is "
-            f"{'' if ask else 'not '}below {self.margin:.4f}\n({self.words})"
+            f"{'yes' if ask else 'no'}, because the margin {margin:.4g} is "
+            f"{'' if ask else 'not '}below {self.margin:.4g}\n({self.words})"
         )
 
 
@@ -105,9 +105,9 @@ def _question(
     if history is None and not known:
         if user is None:
             raise InputError("fitexp recommend needs --user ID, or --history FILE of a new person")
+        columns = ", ".join(["item", "time", *(n for n in spec.features if n not in COMPUTED)])
         raise InputError(
-            f"{unknown_user(user, users)}; --history FILE (CSV: item, time, "
-            f"{', '.join(n for n in spec.features if not n.startswith('norm'))}) says what he did"
+            f"{unknown_user(user, users)}; --history FILE (CSV: {columns}) says what a new user did"
         )
     notes = []
     if history is None:
@@ -119,7 +119,8 @@ def _question(
             notes.append(f"the history of {user} is that of {history}, not the recorded one")
         elif spec.profile:
             who = f"the data do not know user {user}" if user else "no --user"
-            notes.append(f"{who}: {', '.join(spec.profile)} are taken as the training mean")
+            columns = ", ".join(spec.profile[:4]) + (", ..." if len(spec.profile) > 4 else "")
+            notes.append(f"{who}: the profile ({columns}) is taken as the training mean")
         protocol: Exercises = targets.build(run.config["data"], allow)
         found, more = read_history(Path(history), protocol, table_of(run, allow), profile)
         question, notes = found, notes + more

@@ -72,7 +72,7 @@ def summary(
         rendered(table),
         "",
         f"behind {events:,} events, the last: {', '.join(past) or 'none'}",
-        f"margin {margin:.4f}: the highest probability less the second",
+        f"margin {margin:.4g}: the highest probability less the second",
         f"would ask the expert: {threshold.verdict(margin)}",
     ]
     return "\n".join(lines)
