@@ -36,7 +36,18 @@ from fitexp.recommend_exercises import (
 )
 from fitexp.report.baselines import BASELINES
 from fitexp.report.table import training_words
-from fitexp.run import BEST, FINISHED, RUNNING, Run, now, provenance, write_bytes, write_text
+from fitexp.run import (
+    BEST,
+    CREATED,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    Run,
+    now,
+    provenance,
+    write_bytes,
+    write_text,
+)
 
 ANSWERED = "answered"  # folder in a run with the runs that were tuned on its answers
 
@@ -196,7 +207,7 @@ def children(run: Run) -> list[Run]:
     paths = [path for path in (run.path / ANSWERED).glob("*") if path.name.isdigit()]
     found = [Run(path) for path in sorted(paths, key=lambda path: int(path.name))]
     for child in found:
-        if child.status not in (FINISHED, RUNNING):  # it can be made again from the log
+        if child.status in (CREATED, FAILED, INTERRUPTED):  # it is made again from the log
             shutil.rmtree(child.path)
     return [child for child in found if child.status == FINISHED]
 

@@ -51,6 +51,8 @@ def exercise_run(folder: Path, model: str = "exercise_attn", **overrides: Any) -
         else:
             torch.manual_seed(0)
             module = worker.build_module(config, prepared.spec, ALLOW)
+            for weights in module.parameters():
+                weights.data.mul_(1.5)  # answers differ from person to person
             torch.save({"state_dict": module.state_dict(), "epoch": 1}, run.file(BEST))
         worker.test(run, prepared, ALLOW)
     return run
