@@ -47,6 +47,12 @@ class Options:
 
 # verb -> kind of the run's data -> action
 ACTIONS: Mapping[str, Mapping[str, Action]] = {
+    "ask": {
+        "exercises": Action(
+            does="fitexp.ask:command",
+            values=("--user", "--queue", "--level", "--answers", "--update"),
+        ),
+    },
     "explain": {
         "workouts": Action(does="fitexp.explain:command", values=("-o", "--user")),
     },
@@ -60,6 +66,10 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
             does="fitexp.recommend:command",
             values=("-o", "--user", "--target", "--routes", "--speed", "--sport", "--top"),
             flags=("--evaluate", "--long"),
+        ),
+        "exercises": Action(
+            does="fitexp.recommend_exercises:command",
+            values=("-o", "--user", "--history", "--top", "--level"),
         ),
     },
 }

@@ -40,6 +40,8 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp predict RUN FILE... [--user ID]       heart rate of recorded or planned workouts
   fitexp explain RUN                           which inputs matter, which athletes are alike
   fitexp recommend RUN --target 140            routes and sports that reach a heart rate
+  fitexp recommend RUN --user ID               exercises that come next; ask an expert?
+  fitexp ask RUN --queue FILE | --answers FILE questions to an expert; his answers tune the run
   fitexp rerun RUN [--fresh]                   train again from the folder alone; do figures agree?
   fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with their status and test
   fitexp diff RUN RUN                          config, code, data and figures that differ
@@ -124,6 +126,31 @@ written to RUN/recommend.json and as test/recommend/... to RUN/metrics.json
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 
   Speed: as recorded, else (no times, another sport) the user's habit in training by grade.
+
+fitexp recommend RUN --user ID [OPTIONS], RUN of exercises: what comes next by the model that leaves
+nobody out, and whether an expert would be asked; all items in next.csv
+
+  --user ID        a user of the run's data: his recorded events and his profile
+  --history FILE   what a new user did (CSV, oldest first: item, time in days, success, ...); his
+                   profile is then the training mean
+  --top 5          rows of the table
+  --level 0.05     of asking: the expert is asked below this quantile of the test's margins
+  -o DIR, --allow PREFIX   as above
+""",
+    "ask": """\
+fitexp ask RUN --queue FILE [OPTIONS]: of every user's next exercise, those that a model is unsure
+of, as a CSV with the model's five likeliest; an expert writes his into the column item
+fitexp ask RUN --answers FILE: keep the answers (columns question or user, and item) in
+RUN/answers.csv, tune the model that answers people on them, write the run RUN/answered/N
+fitexp ask RUN: go on with answers that are kept, if that was interrupted
+
+  --level 0.05     of asking: the expert is asked below this quantile of the test's margins
+  --user ID        questions about this user only; may be repeated
+  --update RULE    last_layer (default) | all: which weights move, 2 steps of Adam(0.01) on all
+                   answers and 30 training rows
+  --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
+
+  A mistake in any answer: none is taken. The same command again takes no answer twice.
 """,
     "rerun": """\
 fitexp rerun RUN [--fresh] [--allow PREFIX]: train again from RUN's config.yaml alone, in a new
@@ -252,6 +279,7 @@ def _command(words: list[str]) -> int:
         "predict": functools.partial(_act, "predict"),
         "explain": functools.partial(_act, "explain"),
         "recommend": functools.partial(_act, "recommend"),
+        "ask": functools.partial(_act, "ask"),
         "rerun": _rerun_command,
         "ls": _ls_command,
         "diff": _diff_command,
@@ -577,6 +605,10 @@ def _rerun_command(words: list[str]) -> int:
     manifest = run.manifest
     if run.path.resolve().parent.name == "evaluations" and manifest.get("parent"):
         raise InputError(f"{run.path} is an evaluation: rerun {run.path.resolve().parents[1]}")
+    if manifest.get("answers"):
+        raise InputError(
+            f"{run.path} was tuned on answers: rerun the run it is of, then fitexp ask"
+        )
     prepared: Prepared = targets.build(run.config["data"], allow).prepare(allow=allow)
     choices = manifest.get("choices")
     fields = provenance(

@@ -28,13 +28,18 @@ NEVER = tuple(
     f"fitexp.{name}"
     for name in (
         "actions",
+        "ask",
         "checkpoints",
         "cli",
         "compose",
         "data.prepare",
         "explain",
+        "fine_tuning",
         "predict",
+        "recommend",
+        "recommend_exercises",
         "report",
+        "retrieval",
         "run",
         "runs",
         "sweep",

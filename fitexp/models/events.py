@@ -61,7 +61,8 @@ class ItemScores(nn.Module):
 def to_the_start(x: Tensor, valid: Tensor) -> Tensor:
     """Roll each row of x (B, T, F) so that its events stand first and its padding last.
 
-    Behind the events padding is harmless to whatever looks back only.
+    A row's events are one stretch, with padding before it, behind it or both. Behind the events
+    padding is harmless to whatever looks back only.
     """
     return _rolled(x, valid, 1)
 
@@ -73,8 +74,8 @@ def to_the_end(x: Tensor, valid: Tensor) -> Tensor:
 
 def _rolled(x: Tensor, valid: Tensor, direction: int) -> Tensor:
     T = valid.shape[1]
-    padding = T - valid.sum(dim=1, keepdim=True)
-    index = (torch.arange(T, device=x.device) + direction * padding) % T
+    first = valid.long().argmax(dim=1, keepdim=True)
+    index = (torch.arange(T, device=x.device) + direction * first) % T
     return x.gather(1, index[..., None].expand_as(x))
 
 

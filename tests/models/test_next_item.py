@@ -276,3 +276,21 @@ def test_one_batch_is_learned_by_heart(name: str) -> None:
 def test_mistakes_are_named(name: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         small(name, **changes)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_padding_behind_the_events_does_not_matter(name: str) -> None:
+    """As in whole histories of unequal length: nothing, then k events, then nothing."""
+    model = small(name)
+    batch = fold(batch_of(SPEC, size=6), 0)
+    valid = batch["valid"]
+    T = valid.shape[1]
+    shift = (T - valid.sum(dim=1) - 1).clamp(min=0)[:, None]  # so much to the left
+    index = (torch.arange(T) + shift) % T
+    moved = {**batch, "valid": valid.gather(1, index), "items": batch["items"].gather(1, index)}
+    wide = index[..., None].expand_as(batch["features"])
+    moved["features"] = batch["features"].gather(1, wide)
+    assert not moved["valid"][1:4, -1].any()
+    torch.testing.assert_close(
+        model(moved)[moved["valid"]], model(batch)[valid], rtol=0, atol=1e-12
+    )

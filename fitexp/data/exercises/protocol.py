@@ -166,7 +166,7 @@ def arrays_of(protocol: Exercises, table: EventTable) -> Prepared:
     window = longest if protocol.window is None else protocol.window
     part, fold_names = _parts(protocol, user, step, user_ids)
     part[:, step < protocol.min_past] = splits.OUT
-    features = _features(protocol, table, user, item, np.arange(len(user)))
+    features = features_of(protocol, table, user, item, np.arange(len(user)))
     profile = _columns(table.users, _profile(protocol, table))
     item_names = tuple(str(c) for c in table.items if c != "item") if protocol.item_profile else ()
     item_profile = _columns(table.items, item_names)
@@ -303,7 +303,7 @@ def _with_copies(
     number = events + np.arange(len(origin))
     ends = np.flatnonzero(np.diff(copies.history, append=-1)) + 1
     owner, past = arrays["user"][origin[ends - 1]], arrays["past"][origin]
-    features = _features(protocol, table, copies.history, copies.item, origin)
+    features = features_of(protocol, table, copies.history, copies.item, origin)
     behind = {
         "user": len(arrays["user_id"]) + copies.history,
         "item": copies.item,
@@ -320,8 +320,11 @@ def _with_copies(
     return {**grown, "train": grown["train"][order]}
 
 
-def _features(protocol: Exercises, table: EventTable, user: Int, item: Int, origin: Int) -> Float:
-    """(E, F), NaN missing, of events that are the table's at `origin` but for user and item."""
+def features_of(protocol: Exercises, table: EventTable, user: Int, item: Int, origin: Int) -> Float:
+    """What is read of each event, (E, F), NaN missing.
+
+    The events are the table's at `origin` (E,), but for the numbers of user and item.
+    """
     own = [str(c) for c in table.events if c not in ("user", "item", "time")]
     uses, last = _uses(user, item)
     found: list[Float] = []
