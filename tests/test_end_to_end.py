@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -18,6 +19,8 @@ from tests.test_configs import composed
 CONF = Path(__file__).parents[1] / "conf"
 DEBUGS = sorted(p.stem for p in (CONF / "debug").glob("*.yaml"))
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
+OF_EXERCISES = [e for e in EXPERIMENTS if e.startswith(("movielens_", "study_"))]
+OF_WORKOUTS = [e for e in EXPERIMENTS if e not in OF_EXERCISES]
 TINY = [
     "data.source.athletes=3",
     "data.source.workouts=5",
@@ -78,14 +81,40 @@ def check_run(run: Run, printed: str) -> dict[str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_runs_two_steps(
+@pytest.mark.parametrize("experiment", OF_WORKOUTS)
+def test_every_experiment_of_workouts_runs_two_steps(
     experiment: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     taken = composed(f"experiment={experiment}")["model"]
     tiny = [x for x in TINY if x[:6] != "model." or x[6:].partition("=")[0] in taken]
     run, printed = trained([f"experiment={experiment}", *tiny], capsys)
     check_run(run, printed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", OF_EXERCISES)
+def test_every_experiment_of_exercises_runs_two_steps(
+    experiment: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On its own data if they are simulated, else on 12 users who have 6 films, none twice."""
+    words = ["data.source.users=12", "data.folds=3"]
+    if name := composed(f"experiment={experiment}")["data"]["source"].get("dataset"):
+        words = [f"data.path={folder}", "data.source.user_columns=[age]"]
+        draw = np.random.default_rng(0)
+        films = [(u, i, t) for u in range(12) for t, i in enumerate(draw.permutation(6))]
+        for kind, rows in {
+            "inter": [("user_id:token", "item_id:token", "timestamp:float"), *films],
+            "user": [("user_id:token", "age:token"), *((u, 20 + u) for u in range(12))],
+            "item": [("item_id:token", "class:token"), *((i, f"g{i % 2}") for i in range(6))],
+        }.items():
+            lines = ["\t".join(map(str, row)) for row in rows]
+            (folder / f"{name}.{kind}").write_text("\n".join(lines))
+    run, printed = trained([f"experiment={experiment}", *words, "trainer.max_steps=2"], capsys)
+    table = pd.read_parquet(run.file("predictions.parquet"))
+    assert 0 < run.metrics["count/test/answers"] == len(table)
+    hits = 100 * (table["target"] == table["prediction"]).mean()
+    assert run.metrics["test/top1"] == pytest.approx(hits, rel=1e-9)
+    assert f"{hits:.1f}" in printed
 
 
 @pytest.mark.slow
