@@ -20,7 +20,8 @@ from tests.test_configs import composed
 CONF = Path(__file__).parents[1] / "conf"
 DEBUGS = sorted(p.stem for p in (CONF / "debug").glob("*.yaml"))
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
-OF_EXERCISES = [name for name in EXPERIMENTS if name.startswith("exercises_")]
+KINDS = ("exercises_", "movielens_", "study_")
+OF_EXERCISES = [name for name in EXPERIMENTS if name.startswith(KINDS)]
 TINY = [
     "data.source.athletes=3",
     "data.source.workouts=5",

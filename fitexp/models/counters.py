@@ -89,13 +89,17 @@ class NextCounter(Fitted):
 
 
 class SameProfile(NextCounter):
-    """What came next for whoever had the same profile and the same last two items.
+    """What followed the same two items for whoever had the same profile, in any training window.
 
-    Looked up in all that training sees: targets, and items within windows behind two others. An
-    event to test stands within the windows of the events after it, so that this, which is no model
-    but a leak's sentinel, knows most answers where windows of one user are both trained on and
-    tested. Where users are held out, nobody has the same profile and it is the bigram. It stands
-    beside one fold only.
+    Not a model but a leak's sentinel. A training row shows its window as well as its answer, so
+    the triples (a, b, x) of neighbours in all training rows are kept, by profile: of the window
+    (a, b, c) with answer d both (a, b, c) and (b, c, d). Asked for what comes after (a, b), it
+    looks up no more than profile and past, as a model does:
+    P(x) = (c(profile, a, b, x) + prior P_bigram(x | b)) / (c(profile, a, b) + prior).
+    In a random split of overlapping windows the event after a tested one is mostly trained on, and
+    its window holds the answer. By time, windows of training end before the test begins; with
+    users held out, hardly anybody has the same profile: there it is about the bigram.
+    It stands beside one fold only.
     """
 
     def stands_beside(self, arrays: Arrays) -> bool:
@@ -104,8 +108,8 @@ class SameProfile(NextCounter):
     def fit(self, arrays: Arrays) -> None:
         super().fit(arrays)
         trained = np.flatnonzero(arrays["part"][-1] == splits.TRAIN)
-        within = np.asarray(arrays["past"])[trained][:, 2:]
-        shown = np.union1d(trained, within[within >= 0])
+        inside = np.asarray(arrays["past"])[trained, 2:]  # with the two before them in the window
+        shown = np.union1d(trained, inside[inside >= 0])
         keys = np.stack([self._lookup(arrays, shown), arrays["item"][shown]], axis=1)
         known, counts = np.unique(keys, axis=0, return_counts=True)
         self.fitted |= {"lookup": known, "lookup_counts": counts}

@@ -87,6 +87,8 @@ def training_words(config: Mapping[str, Any]) -> str:
         words.append(f"target scaling {task['target_scaling']}")
     if task.get("teacher_forcing"):
         words.append("teacher forced")
+    if task.get("mask_seen"):
+        words.append("seen items masked in training and answers")
     if (limit := config["trainer"].get("limit_train_batches", 1.0)) != 1.0:
         words.append(f"limit_train_batches {limit}")
     if some := config["trainer"].get("overfit_batches"):

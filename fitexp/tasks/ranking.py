@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from fitexp.data.batches import Batch
@@ -28,6 +29,10 @@ class Ranking(Task):
 
     model: batch of `EventGather` without the answers -> logits (L, B, S, N). loss: logits (M, N),
     targets (M,) -> (M,). optimizer: parameters -> Optimizer. spec: of the data.
+    mask_seen: items among the past events that a network is given cannot come: their logits are
+    -inf in training and in every answer (`without_seen`), so that no weight is spent on learning
+    it. For data where nobody has an item twice, as with ratings of films; raises InputError where
+    somebody has.
     """
 
     kind = "exercises"
@@ -39,8 +44,10 @@ class Ranking(Task):
         loss: Callable[[Tensor, Tensor], Tensor],
         optimizer: Callable[[Iterable[Any]], Optimizer],
         spec: ExerciseSpec,
+        mask_seen: bool,
     ) -> None:
         super().__init__()
+        self.mask_seen = mask_seen
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -55,7 +62,8 @@ class Ranking(Task):
     def logits(self, batch: Batch) -> Tensor:
         """(L, B, S, N)"""
         inputs = {name: values for name, values in batch.items() if name not in ANSWERS}
-        return cast(Tensor, self.model(inputs))
+        logits = cast(Tensor, self.model(inputs))
+        return without_seen(logits, batch["items"]) if self.mask_seen else logits
 
     def answer(self, batch: Batch) -> dict[str, Tensor]:
         """Of every row with mask 1: "rows" fold and event, "probability" (n, N) of all items."""
@@ -71,8 +79,10 @@ class Ranking(Task):
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits, and the losses (L, B, S), 0 where the mask is."""
         logits, mask = self.logits(batch), batch["mask"]
+        if self.mask_seen:
+            _check_new(logits, batch)
         losses = self.loss(logits.flatten(0, 2), batch["target"].flatten())
-        return logits, losses.view(mask.shape) * mask
+        return logits, torch.where(mask > 0, losses.view(mask.shape), 0.0)
 
     def fold_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Of each fold (L,): the sum of the losses over its own rows, and how many these are."""
@@ -131,6 +141,24 @@ class Ranking(Task):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.train_sums = checkpoint["train_sums"].clone()
+
+
+def without_seen(logits: Tensor, items: Tensor) -> Tensor:
+    """Logits with -inf for every item among the past events that they were made from.
+
+    Shapes: logits (L, B, S, N), the last S of T positions; items (L, B, T), N where there is none.
+    """
+    S, N = logits.shape[-2:]
+    had = F.one_hot(items, N + 1)[..., :N].cumsum(dim=-2) > 0
+    return logits.masked_fill(had[..., -S:, :], float("-inf"))
+
+
+def _check_new(logits: Tensor, batch: Batch) -> None:
+    own = logits.gather(-1, batch["target"][..., None])[..., 0]
+    if bool(((own == float("-inf")) & (batch["mask"] > 0)).any()):
+        raise InputError(
+            "task.mask_seen=true, but somebody here has an item a second time: task.mask_seen=false"
+        )
 
 
 def ranks(scores: Tensor, target: Tensor) -> Tensor:

@@ -64,14 +64,20 @@ def test_a_past_that_never_came_is_the_shorter_one() -> None:
     np.testing.assert_allclose(bigram[-1], popular[-1])  # after c, which only cid had
 
 
-def test_the_sentinel_finds_windows_of_the_same_user() -> None:
-    """Everybody walks round in his own direction: his profile and last items tell the next."""
-    histories = {f"u{u}": ("abcdefgh" * 8)[:: 1 if u % 2 else -1][u : u + 56] for u in range(6)}
+def test_the_sentinel_reads_answers_in_the_windows_of_later_rows() -> None:
+    """Everybody has each of 16 items once, in any order: nothing but a leak can tell the next.
+
+    Of a random split a test event whose successor is trained on, its two predecessors in one window
+    with it, is known; where users are held out, the sentinel is the bigram.
+    """
+    draw = np.random.default_rng(1)
+    histories = {f"u{u}": "".join(draw.permutation(list("abcdefghijklmnop"))) for u in range(40)}
     hits = {}
     for split in ("random", "held_out_users"):
-        changed: dict[str, Any] = {"split": split, "fractions": [0.7, 0.1, 0.2], "min_past": 2}
+        changed: dict[str, Any] = {"split": split, "fractions": [0.7, 0.1, 0.2], "min_past": 0}
         prepared = arrays_of(protocol(**changed), made_table(histories))
-        target = np.asarray(prepared.arrays["item"])[prepared.arrays["test"][:, 1]]
+        events = prepared.arrays["test"][:, 1]
+        target = np.asarray(prepared.arrays["item"])[events]
         for name, model in (
             ("sentinel", SameProfile(spec=prepared.spec, order=1, prior=1.0)),
             ("bigram", NextCounter(spec=prepared.spec, order=1, prior=1.0)),
@@ -79,7 +85,12 @@ def test_the_sentinel_finds_windows_of_the_same_user() -> None:
             model.fit(prepared.arrays)
             found = model.predict(prepared.arrays, "test")["probability"]
             hits[split, name] = found.argmax(1) == target
-    assert hits["random", "sentinel"].mean() > 0.9 > 0.7 > hits["random", "bigram"].mean()
+        if split == "random":
+            last = prepared.arrays["step"][events] == 15
+            after = prepared.arrays["part"][0, np.minimum(events + 1, 40 * 16 - 1)] == splits.TRAIN
+            known = after & ~last
+    assert hits["random", "sentinel"][known].all()
+    assert hits["random", "sentinel"][~known].mean() < 0.3 > hits["random", "bigram"].mean()
     held_out = hits["held_out_users", "sentinel"]
     assert held_out.tolist() == hits["held_out_users", "bigram"].tolist()
 
@@ -105,6 +116,26 @@ def test_the_sentinel_finds_targets_within_windows_of_training() -> None:
         assert known.any() == told
         assert hit[known].all()
         assert hit[~known].mean() < 0.3
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4])
+def test_the_sentinel_by_hand(window: int) -> None:
+    """ada: a b c d e f, where c is tested: rows of d (window 3) and of d, e (window 4) show a b c.
+
+    With windows of 2 the row of d shows b c only, without the a before.
+    """
+    prepared = arrays_of(
+        protocol(split="random", window=window, min_past=0), made_table({"ada": "abcdef"})
+    )
+    part = np.array([[splits.TRAIN, splits.TRAIN, splits.TEST, *[splits.TRAIN] * 3]])
+    arrays = {**prepared.arrays, "part": part, "test": np.array([[0, 2]])}
+    model = SameProfile(spec=prepared.spec, order=0, prior=1e-9)
+    model.fit(arrays)
+    chance = model.predict(arrays, "test")["probability"][0]
+    if window >= 3:
+        assert chance[2] == pytest.approx(1.0)
+    else:
+        assert chance[2] < 0.1
 
 
 def test_the_sentinel_stands_beside_one_fold_only() -> None:

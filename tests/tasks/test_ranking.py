@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from fitexp.data.exercises.module import EventGather
 from fitexp.data.exercises.protocol import arrays_of
+from fitexp.data.prepare import Prepared
 from fitexp.errors import InputError
 from fitexp.tasks.ranking import Ranking, ranks
 from tests.data.exercises.made import made_table, protocol, random_histories
@@ -22,26 +22,28 @@ PREPARED = arrays_of(protocol(), made_table(random_histories(4, 7, 5, seed=2)))
 
 
 class Table(nn.Module):
-    """Scores by the last item only, a table a fold."""
+    """Scores by the item before only, a table a fold."""
 
-    def __init__(self, folds: int, items: int, seed: int = 0) -> None:
+    def __init__(self, folds: int, items: int, seed: int = 0, every: bool = False) -> None:
         super().__init__()
+        self.first = 0 if every else -1
         draw = torch.Generator().manual_seed(seed)
         self.scores = nn.Parameter(torch.randn(folds, items + 1, items, generator=draw))
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         assert not {"target", "mask", "event"} & set(batch)
         fold = torch.arange(len(self.scores))[:, None, None]
-        return self.scores[fold, batch["items"][..., -1:]]
+        return self.scores[fold, batch["items"][..., self.first :]]
 
 
-def task(seed: int = 0, **changed: Any) -> Ranking:
-    spec = PREPARED.spec
+def task(seed: int = 0, prepared: Prepared = PREPARED, mask_seen: bool = False) -> Ranking:
+    spec = prepared.spec
     made = Ranking(
-        model=Table(spec.folds, len(spec.items), seed),
+        model=Table(spec.folds, len(spec.items), seed, every=spec.answers == "every"),
         loss=partial(cross_entropy, reduction="none"),
         optimizer=partial(torch.optim.Adam, lr=0.1),
         spec=spec,
+        mask_seen=mask_seen,
     )
     made.log = lambda *_, **__: None  # type: ignore[method-assign]
     return made
@@ -103,3 +105,45 @@ def test_the_norm_over_all_folds_is_not_clipped() -> None:
     module = task()
     with pytest.raises(InputError, match="gradient_clip_val"):
         module.configure_gradient_clipping(module.configure_optimizers(), 1.0)
+
+
+def whole_histories(histories: dict[str, str], answers: str = "every") -> Prepared:
+    changed = protocol(answers=answers, window=None, min_past=0, folds=2)
+    return arrays_of(changed, made_table(histories))
+
+
+@pytest.mark.parametrize("answers", ["every", "last"])
+def test_seen_items_cannot_come(answers: str) -> None:
+    """Of equal logits each film not yet seen gets its equal share: the losses are log(left)."""
+    draw = np.random.default_rng(3)
+    orders = {f"u{u}": "".join(draw.permutation(list("abcdef"))) for u in range(5)}
+    prepared = whole_histories(orders, answers)
+    module = task(prepared=prepared, mask_seen=True)
+    torch.nn.init.zeros_(module.model.scores)
+    item, step = prepared.arrays["item"], prepared.arrays["step"]
+    gather = EventGather(prepared, "test")
+    found = module.answer(gather(np.arange(len(gather))))
+    assert len(found["rows"]) == 30
+    for (_, event), chance in zip(found["rows"].tolist(), found["probability"], strict=True):
+        left = np.ones(6)
+        left[item[event - step[event] : event]] = 0
+        np.testing.assert_allclose(chance, left / left.sum(), rtol=1e-6)
+    batch = EventGather(prepared, "train")(np.arange(2))
+    _, losses = module._losses(batch)
+    expected = torch.log(6.0 - torch.as_tensor(step)[batch["event"]]) * batch["mask"]
+    torch.testing.assert_close(losses, expected)
+
+
+def test_padding_has_a_finite_gradient_under_the_mask() -> None:
+    """Behind the end of a history the last event stands as target, which was seen by then."""
+    prepared = whole_histories({"u0": "abcdef", "u1": "ba", "u2": "cde", "u3": "f"})
+    module = task(prepared=prepared, mask_seen=True)
+    loss = module.training_step(EventGather(prepared, "train")(np.arange(2)), 0)
+    loss.backward()
+    assert bool(loss.isfinite())
+    assert bool(module.model.scores.grad.isfinite().all())
+
+
+def test_who_has_an_item_again_is_refused_under_the_mask() -> None:
+    with pytest.raises(InputError, match=r"task\.mask_seen=true, but somebody"):
+        task(mask_seen=True).training_step(EventGather(PREPARED, "train")(np.arange(9)), 0)

@@ -54,7 +54,7 @@ class Exercises:
     model that was trained on the others, `repeats` times from other weights, and one more model
     trained on everyone, all as one stacked model. held_out_users: fractions are of users;
     last_part: of each user's events by order; random: of all events. Windows of a random split
-    overlap those of training: the baseline `lookup` shows what that is worth.
+    overlap those of training: the baseline `same_profile` shows what that is worth.
     Features (but success, normlag and normfreq) and profiles are z-scores by the training part of
     each fold; missing values are 0 then.
     augment: none; expert, rules: train on further copies of each training user's history as well,
