@@ -78,10 +78,10 @@ def raising(error: BaseException, *, after: Training = lambda run: None) -> Trai
     return training
 
 
-def prepared(job: Any) -> Any:
+def prepared(config: Any) -> Any:
     report = {"data_hash": "d" * 64, "split_hash": "s", "counts": {"workouts": 12}, "rejected": {}}
     spec = SimpleNamespace(to_dict=lambda: {"kind": "workouts"})
-    return SimpleNamespace(spec=spec, report=report, job=job)
+    return SimpleNamespace(spec=spec, report=report, config=config)
 
 
 @pytest.fixture
@@ -412,7 +412,7 @@ def test_train_prints_the_table_and_last_the_folder(
         ["outputs", str(path)] + [f"{path}/{p.name}" for p in path.iterdir()]
     )
     (call,) = worker.calls
-    assert call[2].job.config == run.config
+    assert call[2].config == run.config
 
 
 def test_train_says_what_data_were_left_out(

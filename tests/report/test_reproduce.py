@@ -259,7 +259,7 @@ def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("", "needs a table (fitrec, fitrec.personalisation"),
+        ("", "needs a table (exercises.table2, "),
         ("fitrec_atn", "no table 'fitrec_atn'; did you mean fitrec_attn?"),
         ("fitrec_attn model.score=linear,tanh", "names one value"),
         ("fitrec_attn seed=3", "seeds by --seeds"),
