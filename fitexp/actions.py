@@ -62,6 +62,13 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
             flags=("--evaluate", "--long"),
         ),
     },
+    "replay": {
+        "exercises": Action(
+            does="fitexp.replay:command",
+            values=("-o", "--policy", "--update", "--rate"),
+            flags=("--search",),
+        ),
+    },
 }
 
 

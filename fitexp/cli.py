@@ -38,6 +38,7 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp predict RUN FILE... [--user ID]       heart rate of recorded or planned workouts
   fitexp explain RUN                           which inputs matter, which athletes are alike
   fitexp recommend RUN --target 140            routes and sports that reach a heart rate
+  fitexp replay RUN [--update U] [--rate R]    active learning over a ranking's left-out users
   fitexp rerun RUN [--fresh]                   train again from the folder alone; do figures agree?
   fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with status and test error
   fitexp diff RUN RUN                          config, code, data and figures that differ
@@ -121,6 +122,22 @@ written to RUN/recommend.json and as test/recommend/... to RUN/metrics.json
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 
   Speed: as recorded, else (no times, another sport) the user's habit in training by grade.
+""",
+    "replay": """\
+fitexp replay RUN [OPTIONS]: active learning over the left-out users of a ranking, event by event:
+whom an expert would be asked about, what his answers change, figures with intervals over users
+
+  --policy P,...   margin | dirichlet | printed | entropy | random | never | always: asks where the
+                   margin is below that of the other users' lowest share, of the law fitted to them,
+                   below 0.18, ...; without learning and at random are added (default: margin)
+  --update U,...   none | last_layer | all | rows_only | buffer | bias | profile | counter | alike:
+                   what an answer does to the user's own model (default: last_layer,alike);
+                   rows_only: last_layer without answers; counter_history, alike_history: no
+                   learners, as they read all past events, asked about or not
+  --rate R,...     shares of events to ask about (default: 0.01,0.05,0.1)
+  --search         choose each update's setting on even-numbered users, report it on the others
+  -o DIR           replay.json, replay.csv, three pictures (default: the run's folder)
+  --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 """,
     "rerun": """\
 fitexp rerun RUN [--fresh] [--allow PREFIX]: train again from RUN's config.yaml alone, in a new
@@ -242,6 +259,7 @@ def _command(words: list[str]) -> int:
         "predict": functools.partial(_act, "predict"),
         "explain": functools.partial(_act, "explain"),
         "recommend": functools.partial(_act, "recommend"),
+        "replay": functools.partial(_act, "replay"),
         "rerun": _rerun_command,
         "ls": _ls_command,
         "diff": _diff_command,
