@@ -127,9 +127,10 @@ written to RUN/recommend.json and as test/recommend/... to RUN/metrics.json
 fitexp replay RUN [OPTIONS]: active learning over the left-out users of a ranking, event by event:
 whom an expert would be asked about, what his answers change, figures with intervals over users
 
-  --policy P,...   margin | dirichlet | printed | entropy | random | never | always: asks where the
-                   margin is below that of the other users' lowest share, of the law fitted to them,
-                   below 0.18, ...; without learning and at random are added (default: margin)
+  --policy P,...   when to ask: margin, entropy (below a threshold that the other left-out users
+                   are below at that rate), dirichlet (that level of the law fitted to their
+                   margins), printed (margin 0.18), random, never, always (default: margin); rows
+                   of no learning and of random questions are added
   --update U,...   none | last_layer | all | rows_only | buffer | bias | profile | counter | alike:
                    what an answer does to the user's own model (default: last_layer,alike);
                    rows_only: last_layer without answers; counter_history, alike_history: no

@@ -17,7 +17,6 @@ from fitexp import targets, worker
 from fitexp.actions import Options
 from fitexp.active import learners
 from fitexp.active.replay import (
-    HELD_OUT,
     POLICIES,
     RATED,
     Replayed,
@@ -35,7 +34,7 @@ from fitexp.errors import InputError
 from fitexp.run import Run
 
 Ints = NDArray[np.int64]
-PASSES = 3  # of a threshold on margins that learning moves
+PASSES, CLOSE = 12, 0.005  # replays at most until thresholds ask at the wanted rate, so close
 RATES, SEARCH_RATES = "0.01,0.05,0.1", "0.1,0.15"
 ANSWERS = ("target", "mask", "event")  # never handed to a network
 
@@ -126,10 +125,15 @@ class Study:
         self.first = replay(self.lines, learners.learner_of(self.given, None), never)
 
     def replayed(self, policy: str, update: Update, rate: float | None) -> Replayed:
+        """Learning moves margins: `margin` and `entropy` begin with thresholds of models that do
+        not learn, and are replayed with thresholds from the last replay's margins until they ask
+        at the rate. No answer's being right plays a part in that."""
         learner, result = learners.learner_of(self.given, update), self.first
-        for _ in range(PASSES if update and policy in HELD_OUT else 1):
+        for _ in range(PASSES if update and policy in ("margin", "entropy") else 1):
             asks = policy_of(policy, rate, self.lines, result, self.seed)
             result = replay(self.lines, learner, asks)
+            if rate is None or abs(result.asked[result.there].mean() - rate) <= CLOSE:
+                break
         return result
 
     def rows(
@@ -145,7 +149,6 @@ class Study:
                 for update in dict.fromkeys(["none", *chosen]):
                     if policy == "never" and UPDATES[update] is None:
                         continue
-                    _say(f"{policy}, {update}" + (f", {rate:g}" if rate else ""))
                     found[policy, update, rate] = self.replayed(policy, UPDATES[update], rate)
         return found
 

@@ -240,7 +240,9 @@ def text(
         f"p {law['p']:.2g}",
     ]
     if any(row["policy"] in HELD_OUT for row in found):
-        lines.append("thresholds: from the margins (entropies) of the other left-out users")
+        lines.append("thresholds: from margins (entropies) of the other left-out users, no labels")
+    if any(str(row["update"]).endswith("_history") for row in found):
+        lines.append("*_history: no learner from answers, reads all past events of the user")
     return "\n".join(lines)
 
 
