@@ -137,6 +137,7 @@ whom an expert would be asked about, what his answers change, figures with inter
                    learners, as they read all past events, asked about or not
   --rate R,...     shares of events to ask about (default: 0.01,0.05,0.1)
   --search         choose each update's setting on even-numbered users, report it on the others
+                   (minutes; margin and random, 0.1,0.15): replay_search.csv
   -o DIR           replay.json, replay.csv, three pictures (default: the run's folder)
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 """,

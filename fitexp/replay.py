@@ -127,7 +127,8 @@ class Study:
     def replayed(self, policy: str, update: Update, rate: float | None) -> Replayed:
         """Learning moves margins: `margin` and `entropy` begin with thresholds of models that do
         not learn, and are replayed with thresholds from the last replay's margins until they ask
-        at the rate. No answer's being right plays a part in that."""
+        at the rate. No label plays a part in that, and a user's own margins only through when the
+        others were asked."""
         learner, result = learners.learner_of(self.given, update), self.first
         for _ in range(PASSES if update and policy in ("margin", "entropy") else 1):
             asks = policy_of(policy, rate, self.lines, result, self.seed)

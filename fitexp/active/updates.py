@@ -72,7 +72,7 @@ BUFFER = replace(LAST_LAYER, moves="all", lr=0.003, share=0.5, memory=True)
 BIAS = Steps(moves="bias", lr=0.3, steps=1, rows=0, share=1.0, memory=False, adam=False)
 PROFILE = Steps(moves="profile", lr=0.1, steps=2, rows=0, share=1.0, memory=True, adam=True)
 COUNTER = Count(order=1, prior=1.0)
-ALIKE = Alike(order=3, prior=0.1)  # by `fitexp replay --search`
+ALIKE = Alike(order=3, prior=0.1)  # chosen on even-numbered users of the simulated study
 
 UPDATES: Mapping[str, Update] = {
     "none": None,
