@@ -72,6 +72,13 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
             values=("-o", "--user", "--history", "--top", "--level"),
         ),
     },
+    "replay": {
+        "exercises": Action(
+            does="fitexp.replay:command",
+            values=("-o", "--policy", "--update", "--rate"),
+            flags=("--search",),
+        ),
+    },
 }
 
 

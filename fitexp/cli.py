@@ -42,6 +42,7 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp recommend RUN --target 140            routes and sports that reach a heart rate
   fitexp recommend RUN --user ID               exercises that come next; ask an expert?
   fitexp ask RUN --queue FILE | --answers FILE questions to an expert; his answers tune the run
+  fitexp replay RUN [--update U] [--rate R]    active learning over a ranking's left-out users
   fitexp rerun RUN [--fresh]                   train again from the folder alone; do figures agree?
   fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with their status and test
   fitexp diff RUN RUN                          config, code, data and figures that differ
@@ -151,6 +152,24 @@ fitexp ask RUN: go on with answers that are kept, if that was interrupted
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 
   A mistake in any answer: none is taken. The same command again takes no answer twice.
+""",
+    "replay": """\
+fitexp replay RUN [OPTIONS]: active learning over the left-out users of a ranking, event by event:
+whom an expert would be asked about, what his answers change, figures with intervals over users
+
+  --policy P,...   when to ask: margin, entropy (below a threshold that the other left-out users
+                   are below at that rate), dirichlet (that level of the law fitted to their
+                   margins), printed (margin 0.18), random, never, always (default: margin); rows
+                   of no learning and of random questions are added
+  --update U,...   none | last_layer | all | rows_only | buffer | bias | profile | counter | alike:
+                   what an answer does to the user's own model (default: last_layer,alike);
+                   rows_only: last_layer without answers; counter_history, alike_history: no
+                   learners, as they read all past events, asked about or not
+  --rate R,...     shares of events to ask about (default: 0.01,0.05,0.1)
+  --search         choose each update's setting on even-numbered users, report it on the others
+                   (minutes; margin and random, 0.1,0.15): replay_search.csv
+  -o DIR           replay.json, replay.csv, three pictures (default: the run's folder)
+  --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 """,
     "rerun": """\
 fitexp rerun RUN [--fresh] [--allow PREFIX]: train again from RUN's config.yaml alone, in a new
@@ -280,6 +299,7 @@ def _command(words: list[str]) -> int:
         "explain": functools.partial(_act, "explain"),
         "recommend": functools.partial(_act, "recommend"),
         "ask": functools.partial(_act, "ask"),
+        "replay": functools.partial(_act, "replay"),
         "rerun": _rerun_command,
         "ls": _ls_command,
         "diff": _diff_command,

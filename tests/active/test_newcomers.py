@@ -49,7 +49,9 @@ def network(spec: ExerciseSpec) -> ExerciseAttn:
 
 def task(spec: ExerciseSpec) -> Ranking:
     adam = partial(torch.optim.Adam, lr=0.5)  # not the rate of what is tested
-    return Ranking(model=network(spec), loss=cross_entropy, optimizer=adam, spec=spec)
+    return Ranking(
+        model=network(spec), loss=cross_entropy, optimizer=adam, spec=spec, mask_seen=False
+    )
 
 
 def test_neighbours_by_hand() -> None:

@@ -58,7 +58,10 @@ class EventGather:
         return self.rows.shape[1]
 
     def __call__(self, rows: np.ndarray) -> Batch:
-        row = self.rows[:, torch.from_numpy(rows)]  # (L, B)
+        return self.of(self.rows[:, torch.from_numpy(rows)], torch.arange(len(self.rows)))
+
+    def of(self, row: Tensor, fold: Tensor) -> Batch:
+        """The batch of chosen events or users (L', B), -1 for none, scaled as folds (L',) are."""
         exists, row = row >= 0, row.clamp(min=0)
         if self.every:
             user = row
@@ -70,14 +73,13 @@ class EventGather:
         else:
             user, event, past = self.user[row], row[..., None], self.past[row]
             inside = torch.ones_like(event, dtype=torch.bool)
-        fold = torch.arange(len(row))[:, None, None]
         valid, past = past >= 0, past.clamp(min=0)
-        counts = self.counts[fold, event] & inside & exists[..., None]
+        counts = self.counts[fold[:, None, None], event] & inside & exists[..., None]
         return {
             "items": torch.where(valid, self.item[past], self.nothing),
             "valid": valid,
-            "features": _scaled(self.features[past], self.feature_scaling) * valid[..., None],
-            "profile": _scaled(self.profile[user], self.profile_scaling),
+            "features": _scaled(self.features[past], self.feature_scaling, fold) * valid[..., None],
+            "profile": _scaled(self.profile[user], self.profile_scaling, fold),
             "item_profile": self.item_profile,
             "target": self.item[event],
             "mask": counts.float(),
@@ -85,9 +87,10 @@ class EventGather:
         }
 
 
-def _scaled(values: Tensor, scaling: tuple[Tensor, Tensor]) -> Tensor:
-    """values (L, ..., F) by each fold's mean and standard deviation; missing ones become 0."""
-    center, scale = (s.view(len(s), *[1] * (values.ndim - 2), -1) for s in scaling)
+def _scaled(values: Tensor, scaling: tuple[Tensor, Tensor], fold: Tensor) -> Tensor:
+    """values (L', ..., F) by the mean and standard deviation of folds (L',); missing: 0."""
+    shape = (len(fold), *[1] * (values.ndim - 2), values.shape[-1])
+    center, scale = (s[fold].view(shape) for s in scaling)
     return ((values - center) / scale).nan_to_num(nan=0.0)
 
 
