@@ -251,6 +251,7 @@ def test_mistakes(
     assert left(folder) == []
 
 
+@pytest.mark.slow
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "--debug", "modle=x"]) == 2
     printed = capsys.readouterr().err
@@ -275,6 +276,7 @@ def test_broken_yaml_of_the_user_names_file_and_line(
 # Hydra's command line
 
 
+@pytest.mark.slow
 def test_cfg_job_prints_the_config_anywhere(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -289,6 +291,7 @@ def test_cfg_job_prints_the_config_anywhere(
     assert left(folder) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -342,6 +345,7 @@ def test_shell_completion_is_installed_by_a_script(capsys: pytest.CaptureFixture
     assert "complete -o" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_config_dir_adds_a_model(
     tmp_path: Path,
     worker: Worker,
@@ -386,6 +390,7 @@ def test_packages_add_configs_by_entry_point(tmp_path: Path) -> None:
 # train
 
 
+@pytest.mark.slow
 def test_train_prints_the_table_and_last_the_folder(
     folder: Path, worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -415,6 +420,7 @@ def test_train_prints_the_table_and_last_the_folder(
     assert call[2].config == run.config
 
 
+@pytest.mark.slow
 def test_train_says_what_data_were_left_out(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -466,6 +472,7 @@ def test_a_mistake_found_by_the_worker_leaves_no_folder(
         assert left(folder) == []
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_process_took_meanwhile_is_left_alone(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -476,6 +483,7 @@ def test_a_folder_that_another_process_took_meanwhile_is_left_alone(
     assert theirs.status == "finished"
 
 
+@pytest.mark.slow
 def test_a_mistake_after_some_training_keeps_it(
     worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -484,6 +492,7 @@ def test_a_mistake_after_some_training_keeps_it(
     assert Run("mine").status == "failed"
 
 
+@pytest.mark.slow
 def test_a_crash_is_marked_and_ends_with_1(
     worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -496,6 +505,7 @@ def test_a_crash_is_marked_and_ends_with_1(
     assert Run("mine").manifest["error"] == "RuntimeError: a defect"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
 def test_ctrl_c_says_how_to_go_on(
     error: BaseException, worker: Worker, capsys: pytest.CaptureFixture[str]
@@ -510,6 +520,7 @@ def test_ctrl_c_says_how_to_go_on(
 # multirun
 
 
+@pytest.mark.slow
 def test_multirun_with_options_anywhere(
     folder: Path, worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -557,6 +568,7 @@ def test_interrupted_jobs_of_a_multirun_go_on(
     assert len(list(Path("outputs").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_one_failed_job_does_not_stop_the_others(
     worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -601,6 +613,7 @@ def test_a_multirun_tells_its_progress_and_ends_with_a_table(
     assert all(row.endswith("3.25 bpm") for row in rows)
 
 
+@pytest.mark.slow
 def test_mistakes_in_jobs_are_rows_too(worker: Worker, capsys: pytest.CaptureFixture[str]) -> None:
     worker.training = raising(InputError("optimizer.lr: too large"))
     assert cli.main(["train", "-m", "seed=1,2", "model.hidden=8"]) == 2
@@ -740,6 +753,7 @@ def test_evaluate_passes_overrides_and_prints_the_table(
 # ls
 
 
+@pytest.mark.slow
 def test_ls_lists_runs_and_survives_damage(
     worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -785,6 +799,7 @@ def data(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:
     return report
 
 
+@pytest.mark.slow
 def test_rerun_trains_again_beside_and_says_whether_figures_agree(
     worker: Worker, data: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -827,6 +842,7 @@ def test_rerun_trains_again_beside_and_says_whether_figures_agree(
     assert f"{said}now 3.5" in printed.out
 
 
+@pytest.mark.slow
 def test_an_interrupted_rerun_goes_on(
     worker: Worker, data: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -841,6 +857,7 @@ def test_an_interrupted_rerun_goes_on(
     assert sorted(p.name for p in Path().iterdir()) == ["mine", "mine_rerun"]
 
 
+@pytest.mark.slow
 def test_a_rerun_that_cannot_be_leaves_no_folder(
     worker: Worker, data: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -857,6 +874,7 @@ def test_a_rerun_that_cannot_be_leaves_no_folder(
     assert "is an evaluation: rerun " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_rerun_says_in_one_line_that_data_are_gone(
     worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -875,6 +893,7 @@ def test_rerun_says_in_one_line_that_data_are_gone(
     assert not Path("mine_rerun").exists()
 
 
+@pytest.mark.slow
 def test_diff_prints_what_differs(worker: Worker, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "hydra.run.dir=a"]) == 0
     assert cli.main(["train", "hydra.run.dir=b", "model.hidden=8", "optimizer.lr=0.1"]) == 0
@@ -979,6 +998,7 @@ def fitexp_process(words: Sequence[str], **env: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -1018,6 +1038,7 @@ def test_light_commands_import_neither_torch_nor_pandas(words: list[str]) -> Non
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["--help"], ["train", "--cfg", "job"], ["train", "--info"], ["train", "--help"]]
 )

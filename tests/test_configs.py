@@ -26,6 +26,11 @@ NEEDED = {
     ("data", "activities"): ["data.path=."],
     ("data", "endomondo"): ["data.path=endomondoHR_proper.json"],
     ("data", "workout_table"): ["data.path=."],
+    ("data", "atomic"): ["data.path=.", "model=exercise_attn"],
+    ("data", "dstress"): ["data.path=.", "model=exercise_attn"],
+    ("data", "dstress_sim"): ["model=exercise_attn"],
+    ("data", "exercise_log"): ["data.path=.", "model=exercise_attn"],
+    ("data", "movielens100k"): ["model=exercise_attn"],
 }
 
 

@@ -236,6 +236,7 @@ def test_values_that_cannot_be_leave_one_line_and_no_folder(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "text"),
     [
@@ -257,6 +258,7 @@ def test_damaged_runs_are_one_line(
     assert "Traceback" not in printed
 
 
+@pytest.mark.slow
 def test_a_folder_with_spaces_is_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_table(table(), folder / "my rides \u00fc")
     words = ["data=workout_table", "data.path=my rides \u00fc"]

@@ -43,6 +43,7 @@ def ride(folder: Path, name: str = "ride.csv", minutes: int = 20, **columns: Any
     return folder / name
 
 
+@pytest.mark.slow
 def test_a_planned_ride_of_a_known_user(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_stranger_gets_the_population_and_is_told_what_it_costs(
     assert "sport unknown is unknown to the run" in printed
 
 
+@pytest.mark.slow
 def test_first_minutes_move_the_rest_by_their_lasting_share(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def short(tmp_path_factory: pytest.TempPathFactory, _cache: None) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_files_of_a_run(whole: Run) -> None:
     names = {path.name for path in whole.path.iterdir()}
     assert {"config.yaml", "spec.json", "manifest.json", "metrics.json", BEST, LAST} <= names
@@ -77,6 +78,7 @@ def test_checkpoints_hold_tensors_and_plain_values(whole: Run, name: str) -> Non
     assert all(isinstance(value, torch.Tensor) for value in loaded["state_dict"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regime", ["whole", "short"])
 def test_predictions_are_those_of_the_best_weights(
     regime: str, request: pytest.FixtureRequest
@@ -151,6 +153,7 @@ def test_evaluate_gives_the_same_figures_to_the_last_digit(whole: Run) -> None:
     assert figures == whole.metrics
 
 
+@pytest.mark.slow
 def test_evaluate_keeps_what_recommend_added(whole: Run, tmp_path: Path) -> None:
     run = Run(shutil.copytree(whole.path, tmp_path / "run"))
     own = run.metrics
@@ -161,6 +164,7 @@ def test_evaluate_keeps_what_recommend_added(whole: Run, tmp_path: Path) -> None
     assert worker.test(run, None, ALLOW) == own  # after training, weights may be others
 
 
+@pytest.mark.slow
 def test_evaluate_on_other_data_keeps_the_run_as_it_was(whole: Run) -> None:
     before = whole.file("metrics.json").read_text()
     child, figures = worker.evaluate(whole, ["data.source.seed=5"], allow=ALLOW)

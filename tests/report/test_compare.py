@@ -160,6 +160,7 @@ def test_weights_of_one_give_the_printed_metric(tmp_path: Path, metric: str) -> 
         assert float(statistics.pooled(_by_unit([found]))) == pytest.approx(printed, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_differences_equal_a_slow_bootstrap_over_users(tmp_path: Path) -> None:
     runs = [made(tmp_path / str(s), better=10, seed=s, users=12) for s in range(2)]
     found, _ = compare(runs, metrics=["test/rmse_bpm"], resamples=200, seed=4)

@@ -87,6 +87,7 @@ def test_paper_beside_measured_and_baselines_beneath(tmp_path: Path) -> None:
     assert ahead.title.startswith("ahead (b)   SIMULATED DATA")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_every_format_says_quick_and_simulated(tmp_path: Path, name: str) -> None:
     runs = two_sections(tmp_path)
@@ -167,6 +168,7 @@ TABLES = [  # rows are composed one by one
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", TABLES)
 def test_every_table_s_rows_are_experiments(path: Path) -> None:
     found = paper_table(path.stem, yaml.safe_load(path.read_text()))
