@@ -97,7 +97,10 @@ def only_one(run: Run) -> Iterator[None]:
 def question_ids(own: Prepared) -> dict[str, str]:
     """User -> id of the question what follows his recorded history: USER:STEP, as a unit_id."""
     users, length = own.arrays["user_id"].tolist(), np.diff(own.arrays["begin"]).tolist()
-    return {user: f"{user}:{steps}" for user, steps in zip(users, length, strict=True)}
+    found: dict[str, str] = {}
+    for user, steps in zip(users, length, strict=True):
+        found.setdefault(user, f"{user}:{steps}")  # copies of his history stand behind it
+    return found
 
 
 # Questions
@@ -119,12 +122,12 @@ def write_queue(
     threshold = threshold_of(run, options.last("--level"))
     users = own.arrays["user_id"].tolist()
     ids = question_ids(own)
-    wanted = options.values.get("--user") or users
+    wanted = list(dict.fromkeys(options.values.get("--user") or ids))
     for user in wanted:
         if user not in ids:
             raise InputError(unknown_user(user, users))
     answered = {answer.question for answer in log}
-    asking = [user for user in users if user in wanted and ids[user] not in answered]
+    asking = [user for user in ids if user in wanted and ids[user] not in answered]
     questions = [behind(own, users.index(user)) for user in asking]
     found = probabilities(run, own, questions, allow) if questions else np.zeros((0, 2))
     margins = margin_of(found)
@@ -181,6 +184,11 @@ def tune(run: Run, own: Prepared, log: Sequence[Answer], update: str, allow: Seq
     known = int(run.manifest.get("answers") or 0)  # those its own weights were tuned on
     if not log:
         raise InputError(f"{run.path} has no answers yet: fitexp ask RUN --queue FILE, --answers")
+    if len(log) == known and update != str(run.manifest.get("update")):
+        raise InputError(
+            f"{run.path} was tuned by {run.manifest.get('update')} on all {known:,} answers: "
+            f"for --update {update} ask the run it came from, {run.manifest.get('parent')}"
+        )
     if len(log) == known:
         print(f"nothing new: {run.path} was tuned on all {known:,} answers")
         print(run.path)

@@ -29,6 +29,8 @@ def check_network(run: Run, allow: Sequence[str]) -> None:
     model = targets.locate(run.config["model"][targets.TARGET], allow)
     if isinstance(model, type) and issubclass(model, Fitted):
         raise InputError(f"{run.path} has no network to tune on answers ({model.__name__})")
+    if run.config["task"].get("mask_seen"):
+        raise InputError(f"{run.path} has task.mask_seen=true: answers tune runs without it only")
 
 
 def fine_tuned(

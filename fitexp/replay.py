@@ -58,6 +58,10 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
             f"{run.path} has data.split={run.config['data'].get('split')}: fitexp replay needs a "
             "model for each left-out user, data.split=leave_one_user_out"
         )
+    for key, wanted in (("adapt", None), ("task.mask_seen", False)):
+        node, _, name = key.rpartition(".")
+        if (run.config[node] if node else run.config).get(name) not in (None, wanted):
+            raise InputError(f"{run.path} has {key}: fitexp replay takes runs without it")
     prepared = worker.own_data(run, allow)
     network = worker.network(run, prepared, allow)
     if network is None:
@@ -107,6 +111,7 @@ class Study:
         names = [name for name, _ in network.named_parameters()]
         owner = names[-1].rpartition(".")[0]
         rows = np.asarray(arrays["train"])
+        rows = rows[rows[:, 1] < arrays["part"].shape[1]]  # without copies (data.augment)
         trained = {f: rows[rows[:, 0] == f, 1] for f in np.unique(self.lines.fold)}
         self.given = learners.Given(
             scores=Windows(prepared, network, self.lines),

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from fitexp import ask, cli, worker
 from fitexp.checkpoints import load_checkpoint
 from fitexp.data.exercises.answers import Answer, read_answers, read_log
+from fitexp.data.exercises.protocol import arrays_of
 from fitexp.data.exercises.questions import answering, asked, at, behind
 from fitexp.errors import InputError
 from fitexp.fine_tuning import BESIDE, fine_tuned
 from fitexp.recommend_exercises import margin_of, probabilities, threshold_of
 from fitexp.run import BEST, INTERRUPTED, PREDICTIONS, Run
+from tests.data.exercises.made import made_table, protocol
 from tests.exercise_run import ALLOW, HISTORIES, exercise_run
 
 USERS = {user: f"{user}:9" for user in HISTORIES}
@@ -407,3 +409,10 @@ def test_the_second_of_two_waits_for_the_first(run: Run) -> None:
     with ask.only_one(run):
         assert locked()
     assert not locked()
+
+
+def test_copies_of_histories_ask_nothing() -> None:
+    table = made_table({"ann": "abcab", "bob": "bbca", "cid": "cabc"})
+    own = arrays_of(protocol(augment="duplicate"), table)
+    assert len(own.arrays["user_id"]) == 6
+    assert ask.question_ids(own) == {"ann": "ann:5", "bob": "bob:4", "cid": "cid:4"}

@@ -31,6 +31,12 @@ def _prepared(users: int) -> Any:
         folds=None,
         repeats=1,
         split_seed=0,
+        augment="none",
+        augment_share=0.1,
+        augment_copies=1,
+        augment_seed=0,
+        rule_support=0.01,
+        rule_confidence=0.5,
         baselines={},
         batch_size=16,
     )
