@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ class Scale:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spec:
+class Spec(ABC):
     """Facts of prepared data of any kind that cross into a run folder. Plain values, torch-free.
 
     kind: "workouts" or "exercises"; source: name of the reader; simulated: made by a program.
@@ -34,24 +35,24 @@ class Spec:
     protocol: Mapping[str, str]
 
     @property
+    @abstractmethod
     def fixed(self) -> Mapping[str, object]:
         """What other data must share with it to be given to a model of it."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def val_figures(self) -> tuple[str, ...]:
         """Figures that validation logs; the first is shown after every epoch."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def val_label(self) -> str:
         """The first of them in words, with its unit."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def test_figures(self) -> tuple[str, ...]:
         """Figures of the test that runs are compared by."""
-        raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -67,8 +68,9 @@ class Spec:
         return found
 
     @classmethod
+    @abstractmethod
     def _of(cls, values: dict[str, Any]) -> Spec:
-        raise NotImplementedError
+        """The same, of a copy whose lists may be changed."""
 
 
 @dataclass(frozen=True, kw_only=True)

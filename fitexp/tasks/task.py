@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from fitexp.data.batches import Batch
 from fitexp.errors import InputError
 
 
-class Task(LightningModule):
+class Task(LightningModule, ABC):
     """Trains, validates and asks a network on data of one kind.
 
     A task logs train/loss, val/loss and the val_figures of its data's spec.
@@ -36,13 +37,13 @@ class Task(LightningModule):
             raise InputError(f"loss {name} is not for {cls.__name__}: choose another loss=")
 
     @staticmethod
+    @abstractmethod
     def sample() -> tuple[Tensor, Tensor, torch.Size]:
         """A prediction and a target as the loss gets them, and the shape of its answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer(self, batch: Batch) -> dict[str, Tensor]:
         """Predictions by label, one row an answer; "rows" (N, 2) says what each is of."""
-        raise NotImplementedError
 
     def start_over(self) -> None:
         """Forget what was predicted so far: a new pass over a loader begins."""
