@@ -28,6 +28,7 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 import yaml
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -903,6 +904,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 0 if "WORLD_SIZE" in os.environ else 130  # torchrun takes others for a failure
+    finally:
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()  # else its threads may abort the process as it ends
     return 0
 
 
