@@ -60,9 +60,14 @@ def test_status_of_a_job_whose_run_was_damaged(tmp_path: Path) -> None:
     ],
 )
 def test_the_closing_table_names_its_figure(
-    tmp_path: Path, figures: dict[str, float], header: str, cell: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    figures: dict[str, float],
+    header: str,
+    cell: str,
 ) -> None:
-    run = Run.create(tmp_path / "run", {}, {}, {})
+    monkeypatch.chdir(tmp_path)  # a long path would wrap
+    run = Run.create("run", {}, {}, {})
     write_json(run.file(METRICS), figures)
     sweep = Sweep(tmp_path)
     with sweep.job(1, "x", 1) as row:
