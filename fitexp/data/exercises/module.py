@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from fitexp.data.batches import Batch, Batches
+from fitexp.data.batches import Batch
+from fitexp.data.module import PreparedBatches
 from fitexp.data.prepare import Prepared
 
 
@@ -94,55 +94,9 @@ def _scaled(values: Tensor, scaling: tuple[Tensor, Tensor], fold: Tensor) -> Ten
     return ((values - center) / scale).nan_to_num(nan=0.0)
 
 
-class ExercisesData(pl.LightningDataModule):
-    """Whole batches of events; order of training batches is a function of (seed, epoch).
+class ExercisesData(PreparedBatches):
+    """Events, or whole histories, of all folds; batch_size counts rows of each fold."""
 
-    batch_size: rows of a global batch in each fold, shared out among `world` ranks.
-    overfit: batches to be learned by heart, which are training and validation part; 0: none.
-    """
-
-    def __init__(
-        self,
-        *,
-        prepared: Prepared,
-        batch_size: int,
-        seed: int,
-        overfit: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        super().__init__()
-        self.prepared = prepared
-        self.overfit = overfit
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.world = world
-
-    def batches(self, part: str) -> Batches:
-        """Batches of "train" (shuffled), "val" or "test"."""
-        if self.overfit and part == "val":
-            part = "train"
-        gather = EventGather(self.prepared, part)
-        batches = Batches(
-            gather,
-            len(gather),
-            batch_size=self.batch_size,
-            seed=self.seed,
-            shuffle=part == "train",
-            rank=self.rank,
-            world=self.world,
-        )
-        return batches.first(self.overfit) if self.overfit and part == "train" else batches
-
-    def train_dataloader(self) -> Batches:
-        return self.batches("train")
-
-    def val_dataloader(self) -> Batches | list[Batches]:
-        """None where the protocol has no validation part: every epoch is the best then."""
-        batches = self.batches("val")
-        return batches if len(batches) else []
-
-    def tested(self, part: str) -> Batches:
-        """Batches of a part as it is tested."""
-        return self.batches(part)
+    def gather(self, part: str, extra: int) -> EventGather:
+        """No steps follow an event: `extra` is 0."""
+        return EventGather(self.prepared, part)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from fitexp.data.batches import Batch, Batches
+from fitexp.data.module import PreparedBatches
 from fitexp.data.prepare import Prepared, scored
 
 
@@ -102,52 +102,11 @@ class WorkoutGather:
         }
 
 
-class WorkoutsData(pl.LightningDataModule):
-    """Whole batches of prepared workouts; order of training batches is a function of (seed, epoch).
+class WorkoutsData(PreparedBatches):
+    """Windows of prepared workouts."""
 
-    batch_size: windows of a global batch, shared out among `world` ranks.
-    overfit: batches to be learned by heart, which are training and validation part; 0: none.
-    """
-
-    def __init__(
-        self,
-        *,
-        prepared: Prepared,
-        batch_size: int,
-        seed: int,
-        overfit: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        super().__init__()
-        self.prepared = prepared
-        self.overfit = overfit
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.world = world
-
-    def batches(self, part: str, extra: int = 0) -> Batches:
-        """Batches of "train" (shuffled), "val" or "test"; `extra` steps behind each window."""
-        if self.overfit and part == "val":
-            part = "train"
-        gather = WorkoutGather(self.prepared, part, extra)
-        batches = Batches(
-            gather,
-            len(gather),
-            batch_size=self.batch_size,
-            seed=self.seed,
-            shuffle=part == "train",
-            rank=self.rank,
-            world=self.world,
-        )
-        return batches.first(self.overfit) if self.overfit and part == "train" else batches
-
-    def train_dataloader(self) -> Batches:
-        return self.batches("train")
-
-    def val_dataloader(self) -> Batches:
-        return self.batches("val")
+    def gather(self, part: str, extra: int) -> WorkoutGather:
+        return WorkoutGather(self.prepared, part, extra)
 
     def test_dataloader(self) -> Batches:
         return self.tested("test")
