@@ -20,6 +20,11 @@ def rmse(target: ArrayLike, prediction: ArrayLike) -> float:
     return float(np.sqrt(np.mean(_error(target, prediction) ** 2)))
 
 
+def mse(target: ArrayLike, prediction: ArrayLike) -> float:
+    """mean (y_hat - y)^2, in the unit's square."""
+    return float(np.mean(_error(target, prediction) ** 2))
+
+
 def mae_sequence(target: ArrayLike, prediction: ArrayLike, unit: ArrayLike) -> float:
     """1/|T| sum over sequences of sum_t |y_hat - y| (the notes: a sum over steps, then a mean)."""
     return float(np.abs(_error(target, prediction)).sum() / len(np.unique(np.asarray(unit))))

@@ -94,7 +94,11 @@ PROFILERS: Mapping[str, type[Profiler]] = {
     "advanced": AdvancedProfiler,
     "pytorch": PyTorchProfiler,
 }
-RESULTS = {"workouts": "fitexp.report.results", "exercises": "fitexp.report.rankings"}  # by kind
+RESULTS = {  # by kind
+    "workouts": "fitexp.report.results",
+    "exercises": "fitexp.report.rankings",
+    "windows": "fitexp.report.forecasts",
+}
 EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
 LOG_EVERY = 50  # steps between points of train/loss_step; fewer where an epoch has fewer
 

@@ -34,6 +34,10 @@ def closing_table(run: Run) -> str:
         from fitexp.report import rankings
 
         return rankings.closing_table(run)
+    if spec["kind"] == "windows":
+        from fitexp.report import forecasts
+
+        return forecasts.closing_table(run)
     return results_table(
         metrics,
         model=model_name(run),
@@ -84,7 +88,10 @@ def training_words(config: Mapping[str, Any]) -> str:
     if "reduction" in task:  # of a series
         mean = task["reduction"] == "mean"
         words[0] += ", mean over steps" if mean else ", sum over a sequence's steps"
+    if "target_scaling" in task:
         words.append(f"target scaling {task['target_scaling']}")
+    if task.get("one_cycle"):
+        words.append("one-cycle rate")
     if task.get("teacher_forcing"):
         words.append("teacher forced")
     if task.get("mask_seen"):
