@@ -25,7 +25,8 @@ class Scale:
 class Spec(ABC):
     """Facts of prepared data of any kind that cross into a run folder. Plain values, torch-free.
 
-    kind: "workouts", "exercises" or "windows"; source: name of the reader; simulated: made by a program.
+    kind: "workouts", "exercises" or "windows"; source: name of the reader; simulated: made by a
+    program.
     protocol: what is printed with every number, as label -> words.
     """
 

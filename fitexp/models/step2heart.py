@@ -1,4 +1,4 @@
-"""Step2Heart (Spathis et al. 2021): convolutions, bidirectional GRUs and what is known of a person."""
+"""Step2Heart (Spathis et al. 2021): convolutions, bidirectional GRUs and what else is known."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ class WindowAverages(nn.Module):
     """
 
     kind = "windows"
+    nothing: Tensor
 
     def __init__(
         self,

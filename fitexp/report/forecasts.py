@@ -107,8 +107,8 @@ def score(table: pd.DataFrame, part: str, quantiles: tuple[float, ...]) -> dict[
             out[f"{prefix}{part}/mean_of_users/{error}_{unit}"] = float(np.mean(own))
     for low, high in BANDS:
         if low in quantiles and high in quantiles:
-            given = table[[quantile_column(low), quantile_column(high)]].to_numpy()
-            inside = 100.0 * ((given[:, 0] <= target) & (target <= given[:, 1]))
+            below, above = (table[quantile_column(q)].to_numpy() for q in (low, high))
+            inside = 100.0 * ((below <= target) & (target <= above))
             name = f"{part}/coverage_{100 * low:g}_{100 * high:g}"
             out[name] = float(inside.mean())
             by_user = pd.Series(inside).groupby(table["user_id"].to_numpy()).mean()
@@ -127,7 +127,9 @@ def write_results(
     baselines: Mapping[str, Fitted],
 ) -> dict[str, float]:
     """Write predictions.parquet, baselines.npz, metrics.json and plots/ of a run."""
-    quantiles = tuple(run.config["task"].get("quantiles") or ()) if "quantiles" in predictions else ()
+    quantiles = (
+        tuple(run.config["task"].get("quantiles") or ()) if "quantiles" in predictions else ()
+    )
     data = run.config["data"]
     fold = int(data["fold"]) if data["folds"] is not None else 0
     table = predictions_table(
@@ -206,8 +208,8 @@ def _bands(found: Mapping[str, float]) -> dict[str, str]:
         name = f"test/coverage_{100 * low:g}_{100 * high:g}"
         if name in found:
             words.append(
-                f"{100 * low:g} to {100 * high:g} %: {found[name]:.1f} % of targets inside, by user "
-                f"{found[f'{name}/lowest_user']:.0f} to {found[f'{name}/highest_user']:.0f} %"
+                f"{100 * low:g} to {100 * high:g} %: {found[name]:.1f} % of targets inside, by user"
+                f" {found[f'{name}/lowest_user']:.0f} to {found[f'{name}/highest_user']:.0f} %"
             )
     if "test/crossings" in found:
         words.append(f"heads out of order in {found['test/crossings']:.1f} % of windows")

@@ -28,10 +28,11 @@ class Forecast(Task):
     for each. Losses are of bpm, whatever the target_scaling: the joint loss is not free of scale.
     target_scaling zscore: the network's outputs are z-scores of training targets; none: they are
     bpm, and start at the training mean.
-    one_cycle: the rate rises to optimizer.lr and falls to nothing over the training (Smith and
-    Topin 2018, torch's OneCycleLR); its length is known, so trainer.max_epochs or max_steps ends it.
-    The loss is the mean over what counts (mask 1) in the global batch. Logged: train/loss, val/loss,
-    val/rmse_bpm of the mean, val/mae_bpm of the median where there is one, else of the mean.
+    one_cycle: the rate rises to optimizer.lr and falls to nothing until trainer.max_epochs or
+    max_steps (Smith and Topin 2018, torch's OneCycleLR).
+    The loss is the mean over what counts (mask 1) in the global batch. Logged: train/loss,
+    val/loss, val/rmse_bpm of the mean, val/mae_bpm of the median where there is one, else of the
+    mean.
     """
 
     kind = "windows"

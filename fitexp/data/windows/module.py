@@ -22,8 +22,9 @@ class WindowGather:
     values 0 before they are scaled; valid (B, T) nothing is absent; time (B, 4) sine and cosine of
     month / 12 and of hour / 24 at the first step, 0 where the time is unknown; statics (B, C)
     scaled, missing: 0 (z-scores) or the middle of the range; rows (B, 2) number of the user and of
-    the first row; y (B, S) bpm, mask (B, S) 1 where it counts. With "every", position t answers the heart rate of the epoch
-    behind epoch t; only the last counts where a model is validated or tested.
+    the first row; y (B, S) bpm, mask (B, S) 1 where it counts. With "every", position t answers the
+    heart rate of the epoch behind epoch t; only the last counts where a model is validated or
+    tested.
     """
 
     def __init__(self, prepared: Prepared, part: str) -> None:
@@ -110,5 +111,3 @@ class WindowsData(PreparedBatches):
     def gather(self, part: str, extra: int) -> WindowGather:
         """No steps follow a window: `extra` is 0."""
         return WindowGather(self.prepared, part)
-
-
