@@ -12,7 +12,6 @@ from fitexp.errors import InputError
 from fitexp.models.context import check_choice
 
 VARIANTS = {"A": (), "A/T": ("T",), "A/R": ("R",), "A/R/T": ("R", "T")}
-RESTING = "resting_hr_bpm"
 
 
 class Step2Heart(nn.Module):
@@ -21,7 +20,7 @@ class Step2Heart(nn.Module):
         c = relu(conv(relu(conv(x))))                        kernel 3, no padding: T -> T - 4
         g = pool over time of two bidirectional GRU layers   2 * width
         t, r = MLP(time), MLP(resting heart rate)            batch norm, two relu layers, dropout
-        E = [g; r; t], y = w E + b                           `embed` gives E
+        E = [g; t; r], y = w E + b                           `embed` gives E
 
     Source: Spathis, Perez-Pozuelo, Brage, Wareham, Mascolo, "Self-supervised transfer learning of
     physiological representations from free-living wearable data", CHIL 2021, sections Methods and
@@ -74,13 +73,13 @@ class Step2Heart(nn.Module):
             nn.Conv1d(F, filters, 3), nn.ReLU(), nn.Conv1d(filters, filters, 3), nn.ReLU()
         )
         self.recurrent = nn.GRU(filters, width, num_layers=2, batch_first=True, bidirectional=True)
-        self.resting = _branch(1, branch, dropout) if "R" in branches else None
         self.time = _branch(4, branch, dropout) if "T" in branches else None
+        self.resting = _branch(1, branch, dropout) if "R" in branches else None
         self.embedding = 2 * width + branch * len(branches)
         self.head = nn.Linear(self.embedding, 1 + len(quantiles or ()))
 
     def embed(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """E (B, D): D = 2 width, and `branch` more for each of R and T."""
+        """E (B, D): D = 2 width, and `branch` more for each of T and R."""
         mapped = self.convolutions(batch["x"].transpose(1, 2)).transpose(1, 2)
         states, _ = self.recurrent(mapped)
         if self.pooling == "mean":
@@ -89,10 +88,10 @@ class Step2Heart(nn.Module):
             parts = [states.amax(dim=1)]
         else:
             parts = [states[:, -1]]
-        if self.resting is not None and self.person is not None:
-            parts.append(self.resting(batch["statics"][:, self.person : self.person + 1]))
         if self.time is not None:
             parts.append(self.time(batch["time"]))
+        if self.resting is not None and self.person is not None:
+            parts.append(self.resting(batch["statics"][:, self.person : self.person + 1]))
         return torch.cat(parts, dim=1)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -21,10 +21,18 @@ from fitexp.report.text import rendered
 from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
 
 Predictions = Mapping[str, NDArray[Any]]
+HEADLINE = "heart rate behind a window of activity"
 MEDIAN = "median"  # column of the median head, which the MAE is of
 BANDS = ((0.05, 0.95), (0.01, 0.99))
 ERRORS = {"rmse": metrics.rmse, "mae": metrics.mae, "mse": metrics.mse}
-COLUMNS = {"RMSE": ("rmse_bpm", 2), "MAE": ("mae_bpm", 2), "MSE": ("mse_bpm2", 1)}
+AGAIN = "reconstruction_mse"  # of a network that gives windows back, in scaled units
+COLUMNS = {  # of the table -> metric, digits
+    "RMSE\nbpm": ("rmse_bpm", 2),
+    "MAE\nbpm": ("mae_bpm", 2),
+    "MSE\nbpm2": ("mse_bpm2", 1),
+    "RMSE, mean\nof users": ("mean_of_users/rmse_bpm", 2),
+    "mean squared error\nof scaled inputs": (AGAIN, 4),
+}
 
 
 def quantile_column(q: float) -> str:
@@ -127,6 +135,8 @@ def write_results(
     baselines: Mapping[str, Fitted],
 ) -> dict[str, float]:
     """Write predictions.parquet, baselines.npz, metrics.json and plots/ of a run."""
+    if "prediction" not in predictions:
+        return _write_reconstruction(run, prepared, predictions, val)
     quantiles = (
         tuple(run.config["task"].get("quantiles") or ()) if "quantiles" in predictions else ()
     )
@@ -163,25 +173,53 @@ def write_results(
     return found
 
 
+def _write_reconstruction(
+    run: Run, prepared: Prepared, test: Predictions, val: Predictions | None
+) -> dict[str, float]:
+    """Of a network that gives windows back: errors in scaled units, beside each window's mean."""
+    found: dict[str, float] = {}
+    for part, given in (("test", test), *((("val", val),) if val is not None else ())):
+        found[f"{part}/{AGAIN}"] = float(given["error"].mean(dtype=np.float64))
+        found[f"baseline/window_mean/{part}/{AGAIN}"] = float(
+            given["spread"].mean(dtype=np.float64)
+        )
+    user = test["rows"][:, 0]
+    found |= {"count/test/users": len(np.unique(user)), "count/test/windows": len(user)}
+    table = pd.DataFrame(
+        {
+            "user_id": np.asarray(prepared.arrays["user_id"])[user],
+            "step": test["rows"][:, 1] - prepared.arrays["begin"][user],
+            "error": test["error"],
+            "baseline_window_mean": test["spread"],
+        }
+    ).sort_values(["user_id", "step"])
+    packed = io.BytesIO()
+    table.to_parquet(packed, index=False)
+    write_bytes(run.file(PREDICTIONS), packed.getvalue())
+    write_json(run.file(METRICS), found)
+    if run.file(CURVE).exists():
+        curve, folder = pd.read_csv(run.file(CURVE)), run.file(PLOTS)
+        figure = plots.learning_curve(curve, prepared.spec, model_name(run))
+        plots.save(figure, folder / "learning_curve.png")
+    return found
+
+
 def closing_table(run: Run) -> str:
     """Model and baselines of a finished run, and the protocol; at most 100 columns."""
     found, spec = run.metrics, run.spec
+    columns = {header: of for header, of in COLUMNS.items() if f"test/{of[0]}" in found}
     rows = {model_name(run): ""}
     for name in found:
         prefix, tested, figure = name.partition("test/")
-        if tested and figure == "rmse_bpm" and prefix:
+        if tested and figure == next(iter(columns.values()))[0] and prefix:
             rows[prefix.removeprefix("baseline/").rstrip("/")] = prefix
     table = Table(box=None, pad_edge=False)
     table.add_column("", no_wrap=True)
-    for header in COLUMNS:
-        table.add_column(f"{header}\n{'bpm2' if header == 'MSE' else 'bpm'}", justify="right")
-    table.add_column("RMSE, mean\nof users", justify="right")
+    for header in columns:
+        table.add_column(header, justify="right")
     for label, prefix in rows.items():
-        values = [found.get(f"{prefix}test/{name}") for name, _ in COLUMNS.values()]
-        values.append(found.get(f"{prefix}test/mean_of_users/rmse_bpm"))
-        digits = [*(digits for _, digits in COLUMNS.values()), 2]
-        shown = zip(values, digits, strict=True)
-        table.add_row(label, *("-" if v is None else f"{v:.{d}f}" for v, d in shown))
+        values = [(found.get(f"{prefix}test/{name}"), digits) for name, digits in columns.values()]
+        table.add_row(label, *("-" if v is None else f"{v:.{d}f}" for v, d in values))
     words = {
         **spec["protocol"],
         "training": run.manifest.get("training") or training_words(run.config),
@@ -195,9 +233,8 @@ def closing_table(run: Run) -> str:
     notes.add_column()
     for label, text in words.items():
         notes.add_row(label, text)
-    title = "heart rate behind a window of activity" + (
-        "   SIMULATED DATA" if spec["simulated"] else ""
-    )
+    title = "windows given back" if f"test/{AGAIN}" in found else HEADLINE
+    title += "   SIMULATED DATA" if spec["simulated"] else ""
     return f"{title}\n{rendered(table)}\n\n{rendered(notes)}"
 
 

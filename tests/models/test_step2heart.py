@@ -9,6 +9,7 @@ import torch
 
 from fitexp.errors import InputError
 from fitexp.models.step2heart import Step2Heart
+from fitexp.models.step2heart_autoencoder import Step2HeartAutoencoder
 from tests.models.windows import window_batch, window_spec
 
 PAPER: dict[str, Any] = {
@@ -105,3 +106,25 @@ def test_heads_of_quantiles_and_a_start_at_the_mean() -> None:
 def test_mistakes_are_named(changed: dict[str, Any], names: str) -> None:
     with pytest.raises(InputError, match=names):
         network(**{"inputs": "A"} | changed)
+
+
+@pytest.mark.parametrize(("filters", "parameters"), [(128, 123_402), (296, 583_554)])
+def test_sizes_of_the_autoencoders(filters: int, parameters: int) -> None:
+    spec = window_spec(steps=512, scaled="window")
+    model = Step2HeartAutoencoder(spec=spec, filters=filters, bottleneck=128)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    batch = window_batch(spec)
+    assert model(batch).shape == batch["x"].shape
+    assert model.embed(batch).shape == (3, 128)
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        (window_spec(steps=510, scaled="window"), "data.steps=512"),
+        (window_spec(steps=512), "data.scaling"),
+    ],
+)
+def test_windows_the_autoencoder_cannot_take(spec: Any, names: str) -> None:
+    with pytest.raises(InputError, match=names):
+        Step2HeartAutoencoder(spec=spec, filters=4, bottleneck=128)
