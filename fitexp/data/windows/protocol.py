@@ -144,9 +144,17 @@ class _Users:
 
 
 def arrays_of(
-    protocol: Windows, epochs: Epochs, folder: Path, trained: WindowSpec | None = None
+    protocol: Windows,
+    epochs: Epochs,
+    folder: Path,
+    trained: WindowSpec | None = None,
+    *,
+    answered: bool = True,
 ) -> Prepared:
     """The protocol applied to epochs; the arrays are those of `WindowGather`.
+
+    trained: of a run, whose scaling is taken. answered: whether windows need a target; without, a
+    window may be a recording's last epochs, and its target is NaN where it is unknown.
 
     (R rows of all users one after the other, U users, W windows, F' series, C columns of users)
     series (R, F') float32, NaN absent, in `folder`; heart_rate (R,) bpm, NaN unknown; begin (U+1,);
@@ -158,7 +166,7 @@ def arrays_of(
     inputs = (*names, *(f"{LOG}{name}" for name in names)) if protocol.log else names
     rejected: Counter[str] = Counter()
     with Growing(folder / "series.npy", len(names)) as series:
-        users = _read(protocol, epochs, chosen, series, rejected)
+        users = _read(protocol, epochs, chosen, series, rejected, answered)
     if not users.ids:
         raise InputError(
             f"{epochs.source}: no window of {protocol.steps} steps is left ("
@@ -235,21 +243,26 @@ def arrays_of(
 
 
 def windows_of(
-    recording: Recording, absent: NDArray[np.bool_], protocol: Windows, stride: int
+    recording: Recording,
+    absent: NDArray[np.bool_],
+    protocol: Windows,
+    stride: int,
+    answered: bool = True,
 ) -> tuple[Int, Float, Counter[str]]:
     """First rows (w,) and targets (w,) of a recording's windows; what was rejected.
 
-    absent (n,): epochs with a missing series.
+    absent (n,): epochs with a missing series; answered as in `arrays_of`.
     """
     T, rows = protocol.steps, len(absent)
     if recording.first is not None and recording.target is not None:
         first, target = recording.first, recording.target.astype(np.float64)
     else:
-        first = np.arange(0, max(rows - T, 0), stride)
-        target = recording.heart_rate[first + T].astype(np.float64)
+        first = np.arange(0, max(rows - T + (not answered), 0), stride)
+        behind = np.append(recording.heart_rate, np.float32(np.nan))
+        target = behind[first + T].astype(np.float64)
     missing = np.concatenate([[0], np.cumsum(absent)])
     sparse = missing[first + T] - missing[first] > protocol.max_absent * T
-    unknown = ~np.isfinite(target)
+    unknown = ~np.isfinite(target) & answered
     rejected = Counter(
         {
             f"windows with more than {100 * protocol.max_absent:g} % of their epochs absent": int(
@@ -268,6 +281,7 @@ def _read(
     chosen: Sequence[int],
     series: Growing,
     rejected: Counter[str],
+    answered: bool,
 ) -> _Users:
     found = _Users()
     stride = protocol.stride or protocol.steps
@@ -279,7 +293,7 @@ def _read(
         if worn < protocol.min_wear_h:
             rejected[f"users with less than {protocol.min_wear_h:g} h of wear"] += 1
             continue
-        first, target, why = windows_of(recording, absent, protocol, stride)
+        first, target, why = windows_of(recording, absent, protocol, stride, answered)
         rejected.update(why)
         if not len(first):
             rejected["users without a window"] += 1
@@ -298,7 +312,7 @@ def _read(
         found.denser.append(
             (first, target)
             if dense == stride
-            else windows_of(recording, absent, protocol, dense)[:2]
+            else windows_of(recording, absent, protocol, dense, answered)[:2]
         )
         found.heart_rate.append(recording.heart_rate.astype(np.float32))
         found.moments.append(_moments(_with_logs(np.nan_to_num(values), protocol.log)))
