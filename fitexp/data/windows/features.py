@@ -62,8 +62,8 @@ def averages(series: Series, first: Int, steps: int, *, column: int, constants: 
     """(W, J) exponential averages of log(1 + x) of one series >= 0, one per time constant tau (J,).
 
     sum_a e^(-a / tau) log(1 + x_a) / sum_a e^(-a / tau), a: steps before the window's last step,
-    over the window's steps that are there; tau in steps. NaN where nothing is there, or nothing
-    within some 700 tau.
+    over the window's steps that are there; tau in steps; what is below 0 counts as 0. NaN where
+    nothing is there, or nothing within some 700 tau.
     """
     weights = np.exp(-np.arange(steps)[::-1, None] / constants)
     found = np.empty((len(first), len(constants)))
