@@ -30,7 +30,7 @@ class Step2Heart(nn.Module):
     inputs: A, A/T, A/R or A/R/T; person: the static that R reads (resting_hr_bpm, or
     sleeping_hr_bpm as in the program, which is derived from the target signal). pooling: mean, max
     (the program's A/T) or last. filters, width, branch: 128 each in the paper; kernel 3.
-    quantiles: as the task's; an output for each behind the mean.
+    heads: quantiles; an output for each behind the mean.
 
     Parameters of A/R/T with 10 series and 128 throughout: 582,293, counting batch norm's buffers.
     Shapes: `batch` as WindowsData yields it; returns (B, 1, O). Raises InputError for a key it
@@ -50,7 +50,7 @@ class Step2Heart(nn.Module):
         branch: int,
         pooling: str,
         dropout: float,
-        quantiles: Sequence[float] | None,
+        heads: Sequence[float] | None,
     ) -> None:
         super().__init__()
         check_choice("model.inputs", inputs, tuple(VARIANTS))
@@ -76,7 +76,7 @@ class Step2Heart(nn.Module):
         self.time = _branch(4, branch, dropout) if "T" in branches else None
         self.resting = _branch(1, branch, dropout) if "R" in branches else None
         self.embedding = 2 * width + branch * len(branches)
-        self.head = nn.Linear(self.embedding, 1 + len(quantiles or ()))
+        self.head = nn.Linear(self.embedding, 1 + len(heads or ()))
 
     def embed(self, batch: Mapping[str, Tensor]) -> Tensor:
         """E (B, D): D = 2 width, and `branch` more for each of T and R."""

@@ -25,7 +25,7 @@ class WindowAverages(nn.Module):
     epochs (drawn uniformly for each window) are made absent, as gaps of a recording are.
 
     No paper: on recorded days what carried the signal was a handful of such averages.
-    Shapes: `batch` as WindowsData yields it; returns (B, S, O), O = 1 + number of quantiles.
+    Shapes: `batch` as WindowsData yields it; returns (B, S, O), O = 1 + number of heads.
     Raises InputError for a key it cannot take.
     """
 
@@ -43,7 +43,7 @@ class WindowAverages(nn.Module):
         longest: float,
         dropout: float,
         absent: float,
-        quantiles: Sequence[float] | None,
+        heads: Sequence[float] | None,
     ) -> None:
         super().__init__()
         for key, value in (("channels", channels), ("hidden", hidden)):
@@ -71,7 +71,7 @@ class WindowAverages(nn.Module):
         self.log_tau = nn.Parameter(low + even * (high - low))
         self.dropout = nn.Dropout(dropout)
         self.mix = nn.Linear(channels + F + len(statics), hidden)
-        self.head = nn.Linear(hidden, 1 + len(quantiles or ()))
+        self.head = nn.Linear(hidden, 1 + len(heads or ()))
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         answer: Tensor = self.head(self._states(batch))

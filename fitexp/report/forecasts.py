@@ -137,9 +137,7 @@ def write_results(
     """Write predictions.parquet, baselines.npz, metrics.json and plots/ of a run."""
     if "prediction" not in predictions:
         return _write_reconstruction(run, prepared, predictions, val)
-    quantiles = (
-        tuple(run.config["task"].get("quantiles") or ()) if "quantiles" in predictions else ()
-    )
+    quantiles = tuple(run.config["task"].get("heads") or ()) if "quantiles" in predictions else ()
     data = run.config["data"]
     fold = int(data["fold"]) if data["folds"] is not None else 0
     table = predictions_table(

@@ -24,8 +24,8 @@ HEADS = range(2, 21)  # outputs that a loss is tried with
 class Forecast(Task):
     """Train, validate and ask a network that forecasts heart rate from a window of activity.
 
-    The network answers (B, S, O); O = 1, or 1 + J where `quantiles` has J: the mean, then a value
-    for each. Losses are of bpm, whatever the target_scaling: the joint loss is not free of scale.
+    The network answers (B, S, O); O = 1, or 1 + J where `heads` names J quantiles: the mean, then a
+    value for each. Losses are of bpm, whatever the target_scaling: the joint loss is not free of scale.
     target_scaling zscore: the network's outputs are z-scores of training targets; none: they are
     bpm, and start at the training mean.
     one_cycle: the rate rises to optimizer.lr and falls to nothing until trainer.max_epochs or
@@ -45,21 +45,21 @@ class Forecast(Task):
         optimizer: Callable[[Iterable[Any]], Optimizer],
         spec: WindowSpec,
         target_scaling: str,
-        quantiles: Sequence[float] | None,
+        heads: Sequence[float] | None,
         one_cycle: bool,
     ) -> None:
         super().__init__()
         if target_scaling not in ("none", "zscore"):
             raise InputError(f"task.target_scaling={target_scaling}: it is none or zscore")
-        for q in quantiles or ():
+        for q in heads or ():
             if not 0 < q < 1:
-                raise InputError(f"task.quantiles: {q} is not between 0 and 1")
+                raise InputError(f"loss.heads: {q} is not between 0 and 1")
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
         self.spec = spec
         self.one_cycle = one_cycle
-        self.quantiles = tuple(quantiles or ())
+        self.quantiles = tuple(heads or ())
         scale = spec.scaling["heart_rate"]
         if target_scaling == "zscore":
             self.scaler = Scaler.of(scale)
@@ -87,8 +87,8 @@ class Forecast(Task):
         if not _takes(self.loss, heads):
             wanted = next((h for h in (1, *HEADS) if _takes(self.loss, h)), None)
             raise InputError(
-                f"the loss takes {wanted} outputs, but task.quantiles={list(self.quantiles)} "
-                f"makes {heads}: choose the loss's quantiles for task.quantiles"
+                f"the loss takes {wanted} outputs, but task.heads={list(self.quantiles)} makes "
+                f"{heads}: leave task.heads as they are, the loss's"
             )
 
     def outputs(self, batch: Batch) -> Tensor:
@@ -98,7 +98,7 @@ class Forecast(Task):
         if answer.shape[1:] != (batch["y"].shape[1], 1 + len(self.quantiles)):
             raise InputError(
                 f"the network answers {tuple(answer.shape[1:])} a window, but "
-                f"data.answers={self.spec.answers} and task.quantiles ask for "
+                f"data.answers={self.spec.answers} and loss.heads ask for "
                 f"{(batch['y'].shape[1], 1 + len(self.quantiles))}"
             )
         return self.scaler.inverse(answer)

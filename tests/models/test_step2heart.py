@@ -10,7 +10,7 @@ import torch
 from fitexp.errors import InputError
 from fitexp.models.step2heart import Step2Heart
 from fitexp.models.step2heart_autoencoder import Step2HeartAutoencoder
-from tests.models.windows import window_batch, window_spec
+from tests.models.window_networks import window_batch, window_spec
 
 PAPER: dict[str, Any] = {
     "person": "resting_hr_bpm",
@@ -19,7 +19,7 @@ PAPER: dict[str, Any] = {
     "branch": 128,
     "pooling": "mean",
     "dropout": 0.33,
-    "quantiles": None,
+    "heads": None,
 }
 
 
@@ -85,7 +85,7 @@ def test_pooling_by_hand(pooling: str) -> None:
 
 
 def test_heads_of_quantiles_and_a_start_at_the_mean() -> None:
-    model = network("A", quantiles=[0.05, 0.5, 0.95]).eval()
+    model = network("A", heads=[0.05, 0.5, 0.95]).eval()
     before = model(window_batch(window_spec()))
     assert before.shape == (3, 1, 4)
     model.start_at(70.0)

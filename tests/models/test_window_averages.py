@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from fitexp.errors import InputError
 from fitexp.models.window_averages import WindowAverages
-from tests.models.windows import window_batch, window_spec
+from tests.models.window_networks import window_batch, window_spec
 
 KEYS: dict[str, Any] = {
     "channels": 4,
@@ -20,7 +20,7 @@ KEYS: dict[str, Any] = {
     "longest": 30.0,
     "dropout": 0.1,
     "absent": 0.2,
-    "quantiles": None,
+    "heads": None,
 }
 
 

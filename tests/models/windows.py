@@ -1,55 +1,66 @@
-"""Specs and batches of windows for tests of networks."""
+"""Small prepared windows, made at random."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+import yaml
 
-from fitexp.data.spec import Scale, WindowSpec
+from fitexp.models.fitted import FittedWindows
+from fitexp.targets import build
 
-STATICS = ("resting_hr_bpm", "age_years")
-
-
-def window_spec(inputs: int = 10, steps: int = 12, **changed: Any) -> WindowSpec:
-    names = tuple(f"s{i}" for i in range(inputs))
-    values: dict[str, Any] = {
-        "kind": "windows",
-        "source": "made",
-        "simulated": False,
-        "protocol": {},
-        "unit": "bpm",
-        "steps": steps,
-        "step_s": 15.0,
-        "series": names,
-        "inputs": names,
-        "columns": STATICS,
-        "statics": STATICS,
-        "answers": "last",
-        "from_step": 0,
-        "scaled": "zscore",
-        "scaling": {
-            **{name: Scale(mean=2.0, sd=4.0) for name in (*names, *STATICS)},
-            "heart_rate": Scale(mean=70.0, sd=15.0),
-        },
-    }
-    return WindowSpec(**values | changed)
+CONF = Path(__file__).parents[2] / "conf"
+STEPS, EACH = 20, 12  # steps of a window, windows of a user
+SPEC: Any = SimpleNamespace(
+    kind="windows",
+    series=("enmo_mean", "vm_hpf_mean"),
+    columns=("age_years", "resting_hr_bpm"),
+    steps=STEPS,
+    step_s=15.0,
+    unit="bpm",
+)
 
 
-def window_batch(spec: WindowSpec, rows: int = 3, seed: int = 0) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    S = spec.steps if spec.answers == "every" else 1
+def made_windows(users: int = 8) -> dict[str, np.ndarray]:
+    """The last but two users are trained on, then one to validate and one to test.
 
-    def random(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator)
-
+    Heart rate rises with the last movement and with the user's resting heart rate, which the
+    last user has not told; a few steps are absent.
+    """
+    draw = np.random.default_rng(0)
+    rows = users * EACH * STEPS
+    series = draw.gamma(0.5, 40, (rows, 2)).astype(np.float32)
+    series[draw.random(series.shape) < 0.02] = np.nan
+    table = np.stack([draw.uniform(20, 60, users), draw.uniform(45, 75, users)], axis=1)
+    user = np.repeat(np.arange(users), EACH)
+    first = np.arange(users * EACH) * STEPS
+    moved = np.nan_to_num(series[first + STEPS - 1, 1])
+    target = table[user, 1] + 20 + 8 * np.log1p(moved) + draw.normal(0, 2, len(user))
+    table[-1, 1] = np.nan
+    number = np.arange(len(user))
     return {
-        "x": random(rows, spec.steps, len(spec.inputs)),
-        "valid": torch.ones(rows, spec.steps, dtype=torch.bool),
-        "time": random(rows, 4),
-        "statics": random(rows, len(spec.statics)),
-        "rows": torch.arange(2 * rows).view(rows, 2),
-        "y": 60 + 40 * random(rows, S),
-        "mask": torch.ones(rows, S),
+        "series": series,
+        "users": table.astype(np.float32),
+        "window_first": first,
+        "window_user": user,
+        "target": target.astype(np.float32),
+        "train": number[user < users - 2],
+        "val": number[user == users - 2],
+        "test": number[user == users - 1],
     }
+
+
+def fitted_windows(arrays: dict[str, np.ndarray], name: str, **changed: Any) -> FittedWindows:
+    """conf/model/NAME.yaml with changes, fitted."""
+    node = yaml.safe_load((CONF / "model" / f"{name}.yaml").read_text())
+    base = node.pop("defaults")[0]
+    if isinstance(base, str):
+        node = yaml.safe_load((CONF / "model" / f"{base}.yaml").read_text()) | node
+        del node["defaults"]
+    model: FittedWindows = build(node | changed, spec=SPEC)
+    model.check()
+    model.fit(arrays)
+    return model

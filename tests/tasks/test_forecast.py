@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fitexp import losses
 from fitexp.errors import InputError
 from fitexp.tasks.forecast import Forecast
-from tests.models.windows import window_batch, window_spec
+from tests.models.window_networks import window_batch, window_spec
 
 
 class Linear(nn.Module):
@@ -38,13 +38,13 @@ def task(model: nn.Module | None = None, **changed: Any) -> Forecast:
         "loss": losses.squared_error,
         "optimizer": partial(torch.optim.Adam, lr=0.1),
         "target_scaling": "none",
-        "quantiles": None,
+        "heads": None,
         "one_cycle": False,
     }
     return Forecast(model=model or Linear(), spec=spec, **values | changed)
 
 
-def heads(prediction: Tensor, target: Tensor) -> Tensor:
+def two_heads(prediction: Tensor, target: Tensor) -> Tensor:
     """Squared error of the mean, absolute error of one more head."""
     if prediction.shape[1:] != (2,):
         raise ValueError("two heads")
@@ -92,7 +92,7 @@ def test_one_batch_is_learned_by_heart() -> None:
 
 def test_heads_answer_mean_and_quantiles() -> None:
     batch = window_batch(window_spec())
-    made = task(Linear(2), loss=heads, quantiles=[0.5]).eval()
+    made = task(Linear(2), loss=two_heads, heads=[0.5]).eval()
     found = made.answer(batch)
     outputs = made.outputs(batch)
     assert torch.equal(found["prediction"], outputs[:, -1, 0])
@@ -102,7 +102,7 @@ def test_heads_answer_mean_and_quantiles() -> None:
 
 def test_validation_has_the_rmse_of_the_mean_and_the_mae_of_the_median() -> None:
     batch = window_batch(window_spec())
-    made = task(Linear(2), loss=heads, quantiles=[0.5]).eval()
+    made = task(Linear(2), loss=two_heads, heads=[0.5]).eval()
     logged: dict[str, float] = {}
     made.log = lambda name, value: logged.update({name: float(value)})  # type: ignore[method-assign, assignment]
     made.validation_step(batch, 0)
@@ -117,7 +117,7 @@ def test_validation_has_the_rmse_of_the_mean_and_the_mae_of_the_median() -> None
 
 def test_losses_of_other_tasks_are_refused() -> None:
     Forecast.check_loss(losses.squared_error, "squared_error")
-    Forecast.check_loss(heads, "heads")
+    Forecast.check_loss(two_heads, "two_heads")
     with pytest.raises(InputError, match="cross_entropy is not for Forecast"):
         Forecast.check_loss(losses.cross_entropy, "cross_entropy")
 
@@ -126,9 +126,9 @@ def test_losses_of_other_tasks_are_refused() -> None:
     ("changed", "names"),
     [
         ({"target_scaling": "tens"}, "task.target_scaling"),
-        ({"quantiles": [0.5, 1.0]}, "task.quantiles"),
-        ({"loss": heads}, "takes 2 outputs"),
-        ({"quantiles": [0.5]}, "takes 1 outputs"),
+        ({"heads": [0.5, 1.0]}, "loss.heads"),
+        ({"loss": two_heads}, "takes 2 outputs"),
+        ({"heads": [0.5]}, "takes 1 outputs"),
     ],
 )
 def test_mistakes_are_named(changed: dict[str, Any], names: str) -> None:
