@@ -25,7 +25,7 @@ class Forecast(Task):
     """Train, validate and ask a network that forecasts heart rate from a window of activity.
 
     The network answers (B, S, O); O = 1, or 1 + J where `heads` names J quantiles: the mean, then a
-    value for each. Losses are of bpm, whatever the target_scaling: the joint loss is not free of scale.
+    value for each. Losses are of bpm, whatever the target_scaling: the joint loss depends on it.
     target_scaling zscore: the network's outputs are z-scores of training targets; none: they are
     bpm, and start at the training mean.
     one_cycle: the rate rises to optimizer.lr and falls to nothing until trainer.max_epochs or

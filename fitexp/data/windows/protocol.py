@@ -288,7 +288,7 @@ def _read(
     dense = protocol.train_stride or stride
     for recording in epochs.recordings():
         values = recording.series[:, list(chosen)]
-        absent = np.isnan(values).any(axis=1)
+        absent = np.asarray(np.isnan(values).any(axis=1))
         worn = float((~absent).sum() * epochs.step_s / 3600)
         if worn < protocol.min_wear_h:
             rejected[f"users with less than {protocol.min_wear_h:g} h of wear"] += 1
