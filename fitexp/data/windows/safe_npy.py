@@ -107,7 +107,7 @@ class _Dtype:
         self.order = state[1]
 
     def real(self) -> np.dtype[Any]:
-        dtype = np.dtype(str(self.code)).newbyteorder(self.order)
+        dtype = np.dtype(f"{self.order}{self.code}")
         if dtype.kind not in NUMBERS:
             raise ValueError(f"it holds {dtype}, not numbers")
         return dtype
