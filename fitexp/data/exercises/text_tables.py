@@ -52,11 +52,16 @@ def read_commas(file: Path) -> pd.DataFrame:
     return next(_commas(file, io.StringIO(_text(file).decode(), newline=""), sys.maxsize))
 
 
-def read_comma_blocks(file: Path, rows: int) -> Iterator[pd.DataFrame]:
-    """The same table in blocks of at most `rows` rows; a table without rows is one empty block."""
+def read_comma_blocks(
+    file: Path, rows: int, columns: list[str] | None = None
+) -> Iterator[pd.DataFrame]:
+    """Such a table in blocks of at most `rows` rows; a table without rows is one empty block.
+
+    columns: those that are kept, names of the header; None: all.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            yield from _commas(file, stream, rows)
+            yield from _commas(file, stream, rows, columns)
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError:
@@ -64,14 +69,16 @@ def read_comma_blocks(file: Path, rows: int) -> Iterator[pd.DataFrame]:
         raise
 
 
-def _commas(file: Path, stream: TextIO, size: int) -> Iterator[pd.DataFrame]:
+def _commas(
+    file: Path, stream: TextIO, size: int, columns: list[str] | None = None
+) -> Iterator[pd.DataFrame]:
     lines = csv.reader(stream, strict=True)
     rows: list[list[str]] = []
     places: list[int] = []
     read = False
 
     def block() -> pd.DataFrame:
-        frame = pd.DataFrame(rows, columns=header, index=places, dtype="str")
+        frame = pd.DataFrame(rows, columns=columns or header, index=places, dtype="str")
         return frame.mask(frame == "")
 
     try:
@@ -79,12 +86,13 @@ def _commas(file: Path, stream: TextIO, size: int) -> Iterator[pd.DataFrame]:
         if names is None:
             raise InputError(f"{file}: empty file; a header line is needed")
         header = _header(file, names)
+        kept = [header.index(name) for name in columns or ()]
         for row in lines:
             if not row:
                 continue
             if len(row) != len(header):
                 raise InputError(_uneven(file, lines.line_num, len(row), len(header)))
-            rows.append(row)
+            rows.append([row[column] for column in kept] if kept else row)
             places.append(lines.line_num)
             if len(rows) == size:
                 yield block()

@@ -25,7 +25,7 @@ from fitexp.data.windows.epochs import Epochs, Recording
 from fitexp.data.windows.parquet_tables import open_parquet
 from fitexp.errors import InputError
 
-ROWS = 50_000  # of a block
+ROWS = 20_000
 DAY_S = 86400.0
 LATEST_S = 1e10  # the year 2286; times beyond it are no seconds
 INDEX = re.compile(r"__index_level_\d+__")  # what pandas adds to the columns
@@ -68,9 +68,10 @@ def epochs_table(
 
     user, time, heart_rate: names of its columns. series: of the others, in order; null: all that
     hold numbers. A user's rows stand together, in the order of time. Times are local: seconds
-    since 1970-01-01T00:00, or dates and times without an offset from UTC. A user's first row sets
-    his grid; a time may lie off it by the share `off_grid` of `step_s`. Epochs that have no row
-    are NaN; so are heart rates outside `heart_rate_bpm`, counted.
+    since 1970-01-01T00:00, or dates and times without an offset from UTC, by a clock that is not
+    put back within a user's rows (summer time). A user's first row sets his grid; a time may lie
+    off it by the share `off_grid` of `step_s`. Epochs that have no row are NaN; so are heart rates
+    outside `heart_rate_bpm`, counted.
     users: name of a CSV file beside the table with the column `user` and columns of numbers, named
     as the user's `statics` (age_years, sex: 1 male, 0 female, ...); null: nothing is known.
     Raises InputError that names file, line or row, field and what to do.
@@ -131,7 +132,7 @@ def _opened(
         block = next(read_comma_blocks(file, ROWS))
         for name in needed:
             require(block, file, name)
-        numeric = [str(name) for name in block.columns if to_numbers(block[name]).notna().any()]
+        numeric = [str(name) for name in block.columns if to_numbers(block[name]).count()]
     if series is None:
         series = tuple(name for name in numeric if name not in needed)
     if not series:
@@ -145,26 +146,24 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _blocks(table: _Table) -> Iterator[pd.DataFrame]:
     """Blocks of rows: columns 0 user, 1 time_s (float64), 2 heart rate, 3.. series (float32)."""
+    needed = [table.user, table.time, table.heart_rate, *table.series]
     if table.parquet:
-        yield from _parquet_blocks(table)
+        yield from _parquet_blocks(table, needed)
         return
-    for text in read_comma_blocks(table.file, ROWS):
+    for text in read_comma_blocks(table.file, ROWS, needed):
         columns = [text[table.user], _seconds(text[table.time], table)]
         for name in (table.heart_rate, *table.series):
             columns.append(numbers(text, table.file, name).astype("float32"))
         yield _block(columns, table)
 
 
-def _parquet_blocks(table: _Table) -> Iterator[pd.DataFrame]:
-    needed = [table.user, table.time, table.heart_rate, *table.series]
+def _parquet_blocks(table: _Table, needed: list[str]) -> Iterator[pd.DataFrame]:
     begin = 1
     for batch in _batches(table, needed):
         index = pd.RangeIndex(begin, begin + len(batch))
         begin += len(batch)
-        users, times = (
-            pd.Series(batch[name].to_pandas().array, index=index) for name in needed[:2]
-        )
-        columns = [_ids(users, batch[table.user].type, table), _seconds(times, table)]
+        times = pd.Series(batch[table.time].to_pandas().array, index=index)
+        columns = [_ids(batch[table.user], table).set_axis(index), _seconds(times, table)]
         for name in needed[2:]:
             values = pc.cast(batch[name], pa.float64(), safe=False)
             found = pd.Series(values.to_numpy(zero_copy_only=False), index=index)
@@ -183,13 +182,14 @@ def _batches(table: _Table, columns: list[str]) -> Iterator[pa.RecordBatch]:
             raise InputError(f"{table.file}: cut short or damaged ({reason})") from error
 
 
-def _ids(values: pd.Series, kind: pa.DataType, table: _Table) -> pd.Series:
-    """Names of users as text; whole numbers may be given."""
-    if pa.types.is_floating(kind) or pa.types.is_nested(kind):
+def _ids(users: pa.Array, table: _Table) -> pd.Series:
+    """Names of users as text, NaN where empty; whole numbers may be given."""
+    if pa.types.is_floating(users.type) or pa.types.is_nested(users.type):
         raise InputError(
-            f"{table.file}, {table.user}: {kind}; users must be texts or whole numbers, none empty"
+            f"{table.file}, {table.user}: {users.type}; users must be texts or whole numbers"
         )
-    return values.astype("str").where(values.notna())
+    names = pd.Series(pc.cast(users, pa.string()).to_pandas(), dtype="str")
+    return names.mask(names == "")
 
 
 def _block(columns: list[pd.Series], table: _Table) -> pd.DataFrame:
@@ -206,16 +206,16 @@ def _seconds(values: pd.Series, table: _Table) -> pd.Series:
         raise InputError(
             f"{table.file}, {table.time}: {values.dtype}; give local times, without a zone"
         )
-    if not pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_datetime64_dtype(values):
-        return _from_text(values.astype("str").where(values.notna()), table)
     if pd.api.types.is_datetime64_dtype(values):
-        return (values - pd.Timestamp(0)).dt.total_seconds()
-    return _plausible(values.astype("float64"), table)
+        return _plausible((values - pd.Timestamp(0)).dt.total_seconds(), table)
+    if pd.api.types.is_numeric_dtype(values):
+        return _plausible(values.astype("float64"), table)
+    return _from_text(values.astype("str").where(values.notna()), table)
 
 
 def _from_text(values: pd.Series, table: _Table) -> pd.Series:
     found = pd.to_numeric(values, errors="coerce").astype("float64")
-    if found.notna().any():
+    if found.count() > values.count() / 2:
         wrong = values.notna() & found.isna()
     else:
         for row in values.index[values.str.contains(OFFSET, na=False)][:1]:
@@ -247,11 +247,9 @@ def _users_in(table: _Table) -> list[str]:
     names: dict[str, None] = {}
     if table.parquet:
         for batch in _batches(table, [table.user]):
-            ids = batch[table.user]
-            found = pd.Series(pc.unique(ids).to_pandas().array)
-            names |= dict.fromkeys(_ids(found, ids.type, table).dropna())
+            names |= dict.fromkeys(_ids(pc.unique(batch[table.user]), table).dropna())
     else:
-        for text in read_comma_blocks(table.file, ROWS):
+        for text in read_comma_blocks(table.file, ROWS, [table.user]):
             names |= dict.fromkeys(text[table.user].dropna().unique())
     if not names:
         raise InputError(f"{table.file}: no row with a {table.user} in it")
@@ -302,13 +300,13 @@ def _recording(
             f"lies more than {off_grid:g} steps off the grid of {step_s:g} s that begins with the "
             "user's first row; set data.source.step_s or off_grid",
         ),
-        (behind < 0, f"is before the row above; sort the table by {table.user}, {table.time}"),
-        (behind == 0, f"falls on the {step_s:g} s of the row above; keep one row"),
         (
             behind * step_s > max_gap_days * DAY_S,
             f"is more than {max_gap_days:g} days behind the row above; correct it, set "
             "data.source.max_gap_days, or call the later part another user",
         ),
+        (behind < 0, f"is before the row above; sort the table by {table.user}, {table.time}"),
+        (behind == 0, f"falls on the {step_s:g} s of the row above; keep one row"),
     ):
         for row in np.flatnonzero(wrong)[:1]:
             shown = np.datetime64(int(rows[1].iloc[row] * 1000), "ms")
