@@ -8,9 +8,9 @@ below, not for numpy's own functions.
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import _Unpickler  # C's Unpickler fills the memory at one wrong memo number
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -63,7 +63,7 @@ def _objects(stream: BinaryIO) -> NDArray[Any]:
     return array
 
 
-class _NumbersOnly(pickle.Unpickler):
+class _NumbersOnly(_Unpickler):
     """Unpickles arrays of numbers; refuses every other name.
 
     What stands for a name is made anew for each file, since a pickle may set attributes of it.

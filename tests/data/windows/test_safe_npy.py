@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,19 @@ def test_a_pickle_leaves_nothing_behind(tmp_path: Path) -> None:
         open_npy(write(tmp_path / "evil.npy", set_defaults))
     np.save(tmp_path / "good.npy", MIXED, allow_pickle=True)
     assert open_npy(tmp_path / "good.npy").tolist() == MIXED.tolist()
+
+
+def test_a_large_memo_number_takes_no_memory(tmp_path: Path) -> None:
+    """C's unpickler would make a list as long as the number."""
+    number = 20_000_000
+    file = write(tmp_path / "x.npy", b"Nr" + number.to_bytes(4, "little") + b".")
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="its pickle holds NoneType"):
+            open_npy(file)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
