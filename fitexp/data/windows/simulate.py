@@ -21,7 +21,7 @@ upper half of VO2max with an AUC of 72 % and sex with 67 %.
 
 User k draws from numpy's default_rng([seed, k]).spawn(5): person, days, heart, wrist and losses
 have a stream each. So a user does not depend on how many there are, and wrist and heart have
-nothing in common but the METs.
+nothing in common but the METs and states of the day.
 
 Person
 - male with probability 0.47; age 35 to 65 whole years; fitness z1; habit h = 0.6 z1 + 0.8 z2.

@@ -247,6 +247,17 @@ def test_full_effort_reaches_the_maximal_heart_rate_and_none_the_resting_one(cal
     assert heart_rate(calm, doing([0.0] * 3), rng()) == pytest.approx(60)
     sitting = heart_rate(calm, doing([0.0] * 3, simulate.SIT), rng())
     assert sitting == pytest.approx(62)
+    half = heart_rate(calm, doing([5.0] * 3, simulate.SIT), rng())
+    assert half == pytest.approx(60 + 60 + 2 / 2)  # posture fades with effort
+
+
+def test_means_and_spreads_add_up_to_gravity_and_movement() -> None:
+    """E|a|^2 = (1 g)^2 + 3 (1.2 VM-HPF)^2; the spreads' LN(1, 0.15) adds 4.6 % to what is theirs."""
+    got = wrist(doing([3.0] * 4000, simulate.WALK), rng())
+    means, spreads, move = got[:, 0:6:2], got[:, 1:6:2], got[:, 7]
+    theirs = (spreads**2).sum(1) / np.exp(2 * 0.15**2)
+    total = (means**2).sum(1) + theirs - 3 * (1.2 * move) ** 2
+    assert total.mean() == pytest.approx(1e6, rel=0.03)
 
 
 def test_the_wrist_knows_nothing_of_the_heart_or_the_person(
