@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from fitexp import embed, transfer, transfer_command, worker
-from fitexp.actions import act
+from fitexp.actions import Options, act
 from fitexp.data.prepare import Prepared
 from fitexp.errors import InputError
+from fitexp.outcomes import PAPER
 from fitexp.report import transfer_plots
 from fitexp.report.text import WIDTH
 from tests.toy_windows import COLUMNS, EACH, STEPS, toy
@@ -74,8 +75,8 @@ def test_a_transfer_finds_what_embeddings_hold(
     names = [row["representation"] for row in found["rows"]][:5]
     assert names == ["step2heart", "autoencoder", "resting HR alone", "feature means", "noise"]
     held = rows["vo2max_ml_min_kg", "step2heart"]
-    assert held["auc"] > 95
-    assert held["less_feature_means_low"] > 0
+    assert held["auc"] > 90
+    assert held["less_feature_means"] > 20
     assert "auc" in rows["resting_hr_bpm", "step2heart"]
     for reads in ("autoencoder", "resting HR alone"):
         assert rows["resting_hr_bpm", reads]["reads_outcome"]
@@ -101,22 +102,26 @@ def test_outcomes_of_a_file_of_users(
 
 
 def test_evaluate_adds_to_the_runs_metrics(world: Any, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
     assert fitexp("transfer", tmp_path / "run", "--evaluate") == 0
     found = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert found["test/rmse_bpm"] == 9.5
     assert len(found) == 1 + 4 * len(COLUMNS)
-    assert found["test/transfer/vo2max_ml_min_kg/auc_pca99"] > 95
+    assert found["test/transfer/vo2max_ml_min_kg/auc_pca99"] > 90
 
 
 def test_an_outcome_of_one_class_is_left_out_unless_it_is_asked_for(
-    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: Any, tmp_path: Path
 ) -> None:
     prepared, _ = world["run"]
     prepared.arrays["users"][:, COLUMNS.index("sex")] = 1
-    assert fitexp("transfer", tmp_path / "run", "--draws", "0") == 0
-    assert "left out: outcome sex: 48 of 48 training users are at or above 1" in (
-        capsys.readouterr().out
-    )
+    part = embed.part_of_users(prepared.arrays)
+    found, notes = transfer_command.outcomes_of(prepared, part, Options({}, frozenset()))
+    assert [one.name for one in found] == [
+        name for name in PAPER if name in COLUMNS[:2] + COLUMNS[3:]
+    ]
+    [note] = notes
+    assert note.startswith("left out: outcome sex: 48 of 48 training users are at or above 1;")
     with pytest.raises(InputError, match="outcome sex: 48 of 48"):
         fitexp("transfer", tmp_path / "run", "--outcome", "sex")
 
