@@ -83,12 +83,12 @@ def pooled(embeddings: ArrayLike, user: Ints, how: str, users: int) -> Floats:
 
     user (W,): the number of each window's user; how: mean (the paper's), min, max or median.
     """
-    values = np.asarray(embeddings, np.float64)
+    values = np.asarray(embeddings)
     order = np.argsort(user, kind="stable")
     numbers, begin = np.unique(user[order], return_index=True)
     found = np.full((users, values.shape[1]), np.nan)
     for number, rows in zip(numbers, np.split(order, begin[1:]), strict=True):
-        found[number] = POOLS[how](values[rows], axis=0)
+        found[number] = POOLS[how](values[rows].astype(np.float64), axis=0)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from fitexp.report import transfer_plots as pictures
 from fitexp.report.plots import save
 from fitexp.report.statistics import interval, resampled_weights
 from fitexp.report.table import model_name
-from fitexp.report.text import rendered
+from fitexp.report.text import WIDTH, rendered
 from fitexp.run import Run, make_folder, write_json, write_text
 from fitexp.transfer import (
     FEATURE_MEANS,
@@ -35,6 +36,7 @@ Floats = NDArray[np.float64]
 JSON, CSV = "transfer.json", "transfer.csv"
 METRIC = "test/transfer/{outcome}/auc_pca{level}"
 RESAMPLES = 2000
+BASELINES = {RESTING_HR: "baseline/resting_hr_alone/", FEATURE_MEANS: "baseline/feature_means/"}
 LESS = {RESTING_HR: "less_resting_hr", FEATURE_MEANS: "less_feature_means"}
 NOTES = """\
 AUC: of the test users' probabilities, %, 50 is chance; 95 %: bootstrap over test users. PCA: share
@@ -157,13 +159,17 @@ def _percent(level: float) -> str:
 
 
 def metrics(study: Study) -> dict[str, float]:
-    """AUC (%) of the run's own embeddings at every level of PCA, for metrics.json."""
+    """AUC (%) at every level of PCA of the run's own embeddings and of the baselines, for
+    metrics.json; without outcomes that are among a representation's inputs."""
     found = {}
-    for one in study.outcomes:
-        probe = study.probes[one.name, study.representations[0]]
-        for level in probe.levels if probe else ():
-            name = METRIC.format(outcome=one.name, level=_percent(level.level))
-            found[name] = 100 * auc(level.score, one.high(one.test))
+    prefixes = {study.representations[0]: "", **BASELINES}
+    for (outcome, name), probe in study.probes.items():
+        if probe is None or name not in prefixes:
+            continue
+        one = next(one for one in study.outcomes if one.name == outcome)
+        for level in probe.levels:
+            metric = METRIC.format(outcome=outcome, level=_percent(level.level))
+            found[prefixes[name] + metric] = 100 * auc(level.score, one.high(one.test))
     return found
 
 
@@ -241,7 +247,7 @@ def text(
             "",
             NOTES.format(csv=CSV),
             *noise,
-            *study.notes,
+            *(textwrap.fill(note, WIDTH) for note in study.notes),
         ]
     )
 
