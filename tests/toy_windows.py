@@ -14,7 +14,9 @@ WIDTH, EACH = 6, 3  # of an embedding; windows a user
 STEPS = 8  # rows of a user
 
 
-def toy(users: tuple[int, int, int] = (40, 8, 24), seed: int = 0, statics: tuple[str, ...] = ()):  # type: ignore[no-untyped-def]
+def toy(
+    users: tuple[int, int, int] = (40, 8, 24), seed: int = 0, statics: tuple[str, ...] = ()
+) -> tuple[Prepared, Any]:
     """Prepared and what `worker.embeddings` would give: column 0 holds vo2max, the rest noise."""
     rng = np.random.default_rng(seed)
     U = sum(users)
