@@ -53,6 +53,11 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
             values=("--user", "--queue", "--level", "--answers", "--update"),
         ),
     },
+    "embed": {
+        "windows": Action(
+            does="fitexp.embed:command", values=("-o", "--pool"), flags=("--windows",)
+        ),
+    },
     "explain": {
         "workouts": Action(does="fitexp.explain:command", values=("-o", "--user")),
     },
@@ -77,6 +82,13 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
             does="fitexp.replay:command",
             values=("-o", "--policy", "--update", "--rate"),
             flags=("--search",),
+        ),
+    },
+    "transfer": {
+        "windows": Action(
+            does="fitexp.transfer_command:command",
+            values=("-o", "--outcome", "--pool", "--users", "--beside", "--draws"),
+            flags=("--evaluate",),
         ),
     },
 }

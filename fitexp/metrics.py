@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 # Beginnings of names of figures that are better when higher.
-HIGHER = ("hit_at_", "mrr", "top1", "top5", "top10", "ndcg")
+HIGHER = ("auc", "hit_at_", "mrr", "top1", "top5", "top10", "ndcg")
 SHARES = ("hit_at_", "mrr", "ndcg")  # from 0 to 1; the others are percent
 
 
