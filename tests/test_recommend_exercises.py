@@ -125,10 +125,31 @@ def test_an_unknown_profile_is_that_of_the_mean(attn: Run, folder: Path) -> None
     assert not np.array_equal(found[0], found[2])
 
 
+def test_an_unknown_success_is_the_mean_of_training(attn: Run, folder: Path) -> None:
+    """Of ups and downs in turn: 5 of 9 events of a user, 3 of the 6 that are trained on."""
+    own = worker.own_data(attn, ALLOW)
+    lines = [f"{item},{day}" for day, item in enumerate("abca")]
+    answers = []
+    for header, success in (("", ""), (",success", ","), (",success", ",0.5"), (",success", ",0")):
+        rows = [f"item,time{header}", *(line + success for line in lines)]
+        (folder / "h.csv").write_text("\n".join(rows))
+        question, notes = read_history(Path("h.csv"), protocol(), TABLE, np.zeros(1))
+        assert any("success" in note for note in notes) == (header == "")
+        answers.append(probabilities(attn, own, [question], ALLOW)[0])
+    absent, empty, mean, failed = answers
+    np.testing.assert_array_equal(absent, empty)
+    np.testing.assert_allclose(absent, mean, rtol=1e-6)
+    assert not np.allclose(absent, failed, rtol=1e-4)
+
+
 def test_what_a_history_does_not_say_is_unknown(folder: Path) -> None:
     (folder / "h.csv").write_text("item,difficulty,mood\na,,good\nb,2.5,\na,,\n")
     found, notes = read_history(Path("h.csv"), protocol(), TABLE, np.zeros(1))
-    assert notes == ["h.csv: no column time, success: unknown", "h.csv: not read: mood"]
+    assert notes == [
+        "h.csv: no column success: taken as the training mean; no column time: normlag of an item "
+        "done before is taken as the training mean",
+        "h.csv: not read: mood",
+    ]
     success, difficulty, lag, uses = found.features.T
     assert np.isnan(success).all()
     assert np.isnan(difficulty).tolist() == [True, False, True]

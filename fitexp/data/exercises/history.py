@@ -25,8 +25,9 @@ def read_history(
     """What follows the events of a file; notes on what it does not say.
 
     CSV, one row an event, oldest first: item; time (days, needed for normlag) and the run's other
-    features, as success, may be left out or empty: unknown. table: that of the run's data; profile
-    (P,): the person's, NaN unknown. Raises InputError with file, line and column.
+    features, as success, may be left out or empty: unknown, which counts as the training mean.
+    normlag and normfreq are computed as they are in the data. table: that of the run's data;
+    profile (P,): the person's, NaN unknown. Raises InputError with file, line and column.
     """
     frame = read_commas(file)
     require(frame, file, "item")
@@ -58,7 +59,12 @@ def _columns(file: Path, given: list[str], wanted: list[str]) -> list[str]:
     for name in others:
         if near := closest(name, lacking):
             raise InputError(f"{file}, line 1: no column {name!r} is read{did_you_mean(near)}")
-    notes = [f"no column {', '.join(lacking)}: unknown"] if lacking else []
+    of_events, said = [name for name in lacking if name != "time"], []
+    if of_events:
+        said.append(f"no column {', '.join(of_events)}: taken as the training mean")
+    if "time" in lacking:
+        said.append("no column time: normlag of an item done before is taken as the training mean")
+    notes = ["; ".join(said)] if said else []
     return notes + ([f"not read: {', '.join(others)}"] if others else [])
 
 

@@ -19,7 +19,7 @@ class EventGather:
 
     Batch (N items; S = 1 for "last", T for "every"): items (L, B, T) past items, oldest first, N
     where there is none; valid (L, B, T) there is one; features (L, B, T, F) and profile (L, B, P)
-    scaled, 0 where missing; item_profile (N, Q); target (L, B, S) item that came; mask (L, B, S)
+    scaled, a missing one as the mean of the fold's training part; item_profile (N, Q); target (L, B, S) item that came; mask (L, B, S)
     1 where it counts; event (L, B, S) its number.
     With "every", position t holds event t - 1 and its target is event t.
     """
@@ -35,8 +35,8 @@ class EventGather:
         self.user, self.item, self.begin = tensor("user"), tensor("item"), tensor("begin")
         self.past = tensor("past")
         self.features, self.profile = tensor("features"), tensor("profile")
-        self.feature_scaling = tensor("feature_center"), tensor("feature_scale")
-        self.profile_scaling = tensor("profile_center"), tensor("profile_scale")
+        self.feature_scaling = [tensor(f"feature_{name}") for name in ("mean", "center", "scale")]
+        self.profile_scaling = [tensor(f"profile_{name}") for name in ("center", "center", "scale")]
         self.item_profile = tensor("item_profile")
         self.counts = torch.zeros(spec.folds, len(self.item), dtype=torch.bool)
         self.counts[tuple(tensor(part).T)] = True
@@ -87,11 +87,15 @@ class EventGather:
         }
 
 
-def _scaled(values: Tensor, scaling: tuple[Tensor, Tensor], fold: Tensor) -> Tensor:
-    """values (L', ..., F) by the mean and standard deviation of folds (L',); missing: 0."""
+def _scaled(values: Tensor, scaling: list[Tensor], fold: Tensor) -> Tensor:
+    """(values (L', ..., F) - center) / scale of folds (L',); what is missing, NaN, is the mean.
+
+    scaling: mean, center, scale, each (L, F). A success of unknown outcome is no failure: success,
+    normlag and normfreq are not centred, so that 0 is a value of theirs and the mean is not 0.
+    """
     shape = (len(fold), *[1] * (values.ndim - 2), values.shape[-1])
-    center, scale = (s[fold].view(shape) for s in scaling)
-    return ((values - center) / scale).nan_to_num(nan=0.0)
+    mean, center, scale = (s[fold].view(shape) for s in scaling)
+    return (torch.where(values.isnan(), mean, values) - center) / scale
 
 
 class ExercisesData(PreparedBatches):
