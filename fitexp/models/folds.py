@@ -50,6 +50,11 @@ class Folds(nn.Module):
         super().train(mode)
         return self
 
+    def described(self) -> dict[str, str]:
+        """What the network says of itself in words; numbers would be those of all folds at once."""
+        own = getattr(self.one[0], "described", dict)()
+        return {label: said for label, said in own.items() if isinstance(said, str)}
+
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         state = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         shared = {name: values for name, values in batch.items() if name in SHARED}
