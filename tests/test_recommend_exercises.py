@@ -95,6 +95,29 @@ def test_questions_leave_the_other_parts_and_folds_empty(attn: Run) -> None:
     assert (np.asarray(made["part"]) == 1).sum() == 2
 
 
+@pytest.mark.parametrize("model", ["exercise_attn", "gru4rec"])
+def test_what_was_had_before_the_window_does_not_come_again(model: str, folder: Path) -> None:
+    """One film of seven is left, and it comes for sure; nor does anything come behind all seven."""
+    histories = {"u0": "abcdef", "u1": "badcfg", "u2": "gfedc", "u3": "cab"}
+    run = exercise_run(
+        folder / model,
+        model,
+        data__source__histories=histories,
+        data__min_past=0,
+        data__split="held_out_users",
+        data__fractions=[0.5, 0.0, 0.5],
+        task__mask_seen=True,
+    )
+    own = worker.own_data(run, ALLOW)
+    question = behind(own, 0)
+    (found,) = probabilities(run, own, [question], ALLOW)
+    assert found.argmax() == own.spec.items.index("g")
+    assert found.max() == 1.0
+    every = dataclasses.replace(question, items=np.arange(7), features=np.zeros((7, 4), np.float32))
+    with pytest.raises(InputError, match="had all items"):
+        probabilities(run, own, [every], ALLOW)
+
+
 # A history in a file
 
 

@@ -36,7 +36,8 @@ class NextCounter(Fitted):
         self.prior = prior
 
     def described(self) -> dict[str, str]:
-        return self.spec.not_read(events=self.order)
+        left: dict[str, str] = self.spec.not_read(events=self.order)
+        return left
 
     def fit(self, arrays: Arrays) -> None:
         trained = arrays["part"][-1] == splits.TRAIN
@@ -109,7 +110,8 @@ class SameProfile(NextCounter):
         return bool(self.spec.folds == 1)
 
     def described(self) -> dict[str, str]:
-        return self.spec.not_read(events=max(self.order, 2), profile=True)
+        left: dict[str, str] = self.spec.not_read(events=max(self.order, 2), profile=True)
+        return left
 
     def fit(self, arrays: Arrays) -> None:
         super().fit(arrays)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,7 @@ class Folds(nn.Module):
 
     def described(self) -> dict[str, str]:
         """What the network says of itself in words; numbers would be those of all folds at once."""
-        own = getattr(self.one[0], "described", dict)()
+        own: dict[str, Any] = getattr(self.one[0], "described", dict)()
         return {label: said for label, said in own.items() if isinstance(said, str)}
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:

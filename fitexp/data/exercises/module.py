@@ -19,8 +19,10 @@ class EventGather:
 
     Batch (N items; S = 1 for "last", T for "every"): items (L, B, T) past items, oldest first, N
     where there is none; valid (L, B, T) there is one; features (L, B, T, F) and profile (L, B, P)
-    scaled, a missing one as the mean of the fold's training part; item_profile (N, Q); target (L, B, S) item that came; mask (L, B, S)
-    1 where it counts; event (L, B, S) its number.
+    scaled, a missing one as the mean of the fold's training part; item_profile (N, Q); target
+    (L, B, S) item that came; mask (L, B, S) 1 where it counts; event (L, B, S) its number; had
+    (L, B, H) items of all that the user did before, N elsewhere: of the whole past, also where the
+    window is shorter; with "every" it is `items`.
     With "every", position t holds event t - 1 and its target is event t.
     """
 
@@ -34,6 +36,7 @@ class EventGather:
         self.nothing, self.window = len(spec.items), spec.window
         self.user, self.item, self.begin = tensor("user"), tensor("item"), tensor("begin")
         self.past = tensor("past")
+        self.longest = int(self.begin.diff().max())
         self.features, self.profile = tensor("features"), tensor("profile")
         self.feature_scaling = [tensor(f"feature_{name}") for name in ("mean", "center", "scale")]
         self.profile_scaling = [tensor(f"profile_{name}") for name in ("center", "center", "scale")]
@@ -74,9 +77,10 @@ class EventGather:
             user, event, past = self.user[row], row[..., None], self.past[row]
             inside = torch.ones_like(event, dtype=torch.bool)
         valid, past = past >= 0, past.clamp(min=0)
+        items = torch.where(valid, self.item[past], self.nothing)
         counts = self.counts[fold[:, None, None], event] & inside & exists[..., None]
         return {
-            "items": torch.where(valid, self.item[past], self.nothing),
+            "items": items,
             "valid": valid,
             "features": _scaled(self.features[past], self.feature_scaling, fold) * valid[..., None],
             "profile": _scaled(self.profile[user], self.profile_scaling, fold),
@@ -84,7 +88,16 @@ class EventGather:
             "target": self.item[event],
             "mask": counts.float(),
             "event": event,
+            "had": items if self.every else self._had(user, event),
         }
+
+    def _had(self, user: Tensor, event: Tensor) -> Tensor:
+        """(L', B, H) items of users (L', B) before their events (L', B, 1); H: the most of a user.
+
+        It costs a number an event of the longest history: nothing beside a network's step.
+        """
+        before = self.begin[user][..., None] + torch.arange(self.longest)
+        return torch.where(before < event, self.item[torch.minimum(before, event)], self.nothing)
 
 
 def _scaled(values: Tensor, scaling: list[Tensor], fold: Tensor) -> Tensor:

@@ -149,8 +149,9 @@ def arrays_of(protocol: Exercises, table: EventTable) -> Prepared:
     (E events, U users, N items, L folds, T window, F features, P and Q columns of profiles)
     user, item, step (E,) numbers, step within the user; begin (U+1,); past (E, T) events before,
     the nearest last, -1 none; features (E, F), profile (U, P), NaN missing; *_center, *_scale (L,
-    F or P); feature_mean (L, F) what a missing one counts as, unscaled; item_profile (N, Q) scaled; part (L, E) of `splits`; train, val, test (R, 2) fold and
-    event; user_id (U,), item_id (N,); ceiling (E, N) where the source knows it.
+    F or P); feature_mean (L, F) what a missing feature counts as, unscaled; item_profile (N, Q)
+    scaled; part (L, E) of `splits`; train, val, test (R, 2) fold and event; user_id (U,), item_id
+    (N,); ceiling (E, N) where the source knows it.
     Augmented, copied histories are further users with the names of their origins, whose events
     stand behind the E (part and ceiling do not know them) and appear in `train` alone.
     """
