@@ -294,6 +294,26 @@ def test_mistakes(attn: Run, words: str, said: str, capsys: pytest.CaptureFixtur
     assert shown.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("predict RUN ride.fit", ("recommend", "ask", "replay")),
+        ("explain RUN", ("recommend", "ask", "replay")),
+        (
+            "evaluate RUN data.path=there",
+            ("evaluate RUN adapt=NAME or expert=NAME", "recommend RUN"),
+        ),
+    ],
+)
+def test_what_is_for_other_runs_names_what_to_use(
+    words: str, wanted: tuple[str, ...], attn: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words.replace("RUN", str(attn.path)).split()) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert all(f"fitexp {name}" in shown for name in wanted)
+
+
 def test_a_leaks_sentinel_answers_nobody(
     folder: Path, attn: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

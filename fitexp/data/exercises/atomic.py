@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ import pandas as pd
 from fitexp.data.exercises.fetch import NAME, movielens_folder
 from fitexp.data.exercises.profiles import Columns, for_names, multi_hot, one_hot, profile_frame
 from fitexp.data.exercises.table import EventTable
-from fitexp.data.exercises.text_tables import keys, numbers, read_tabs, require
+from fitexp.data.exercises.text_tables import ids, keys, numbers, read_tabs, require
 from fitexp.errors import InputError
 
 TYPES = ("token", "token_seq", "float", "float_seq")
@@ -174,9 +174,8 @@ def _events(
 ) -> pd.DataFrame:
     """user, item, time (days) and the float columns, in file order."""
     frame, file = inter.frame, inter.file
-    require(frame, file, user)
-    require(frame, file, item)
-    columns = {"user": frame[user], "item": frame[item]}
+    columns: dict[str, pd.Series[Any]]
+    columns = {"user": ids(frame, file, user), "item": ids(frame, file, item)}
     if time is None:
         columns["time"] = pd.Series(np.nan, index=frame.index, dtype="float64")
     else:

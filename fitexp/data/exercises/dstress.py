@@ -24,7 +24,14 @@ import pandas as pd
 
 from fitexp.data.exercises.profiles import Columns, for_names, one_hot, profile_frame
 from fitexp.data.exercises.table import EventTable
-from fitexp.data.exercises.text_tables import keys, numbers, read_commas, require, to_numbers
+from fitexp.data.exercises.text_tables import (
+    ids,
+    keys,
+    numbers,
+    read_commas,
+    require,
+    to_numbers,
+)
 from fitexp.errors import InputError
 
 DAY_SPAN = 28.0
@@ -99,7 +106,7 @@ def _events(file: Path, rejected: Counter[str]) -> pd.DataFrame:
     frame = read_commas(file)
     for name in COLUMNS:
         require(frame, file, name)
-    events = pd.DataFrame({"user": frame["id"], "item": frame["activity"]})
+    events = pd.DataFrame({"user": ids(frame, file, "id"), "item": ids(frame, file, "activity")})
     events["time"] = numbers(frame, file, "day")
     for name in ("success", "difficulty", "normlag", "normfreq"):
         events[name] = numbers(frame, file, name).astype("float32")

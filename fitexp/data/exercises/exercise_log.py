@@ -11,7 +11,7 @@ import pandas as pd
 from fitexp.data.exercises.catalogue import read_catalogue
 from fitexp.data.exercises.profiles import profile_frame
 from fitexp.data.exercises.table import EventTable
-from fitexp.data.exercises.text_tables import read_commas, require, to_numbers
+from fitexp.data.exercises.text_tables import ids, read_commas, require, to_numbers
 from fitexp.errors import InputError
 
 NEEDED = ("user_id", "start", "exercise", "weight_kg", "reps")
@@ -64,11 +64,11 @@ def _sets(file: Path, rejected: Counter[str]) -> pd.DataFrame:
     for name in NEEDED:
         require(frame, file, name)
     starts = pd.to_datetime(frame["start"], errors="coerce", utc=True, format="ISO8601")
-    sets = pd.DataFrame({"user": frame["user_id"], "item": frame["exercise"].str.strip()})
+    sets = pd.DataFrame({"user": ids(frame, file, "user_id"), "item": ids(frame, file, "exercise")})
     sets["time"] = (starts - pd.Timestamp(0, tz="UTC")).dt.total_seconds() / SECONDS_PER_DAY
     unusable = {
         "sets without a user": sets["user"].isna(),
-        "sets without an exercise": sets["item"].isna() | (sets["item"] == ""),
+        "sets without an exercise": sets["item"].isna(),
         "sets without a start": frame["start"].isna(),
         "sets whose start is no date and time": starts.isna(),
     }

@@ -12,7 +12,7 @@ import pandas as pd
 from fitexp.data.exercises.protocol import Exercises, features_of
 from fitexp.data.exercises.questions import Question
 from fitexp.data.exercises.table import EventTable
-from fitexp.data.exercises.text_tables import numbers, read_commas, require
+from fitexp.data.exercises.text_tables import ids, numbers, read_commas, require
 from fitexp.errors import InputError
 from fitexp.targets import closest, did_you_mean
 
@@ -70,7 +70,7 @@ def _columns(file: Path, given: list[str], wanted: list[str]) -> list[str]:
 
 def _items(frame: pd.DataFrame, file: Path, table: EventTable) -> pd.Series[str]:
     known = table.items["item"].astype(str).tolist()
-    items = frame["item"].str.strip()
+    items = ids(frame, file, "item")
     for line in items.index[~items.isin(known)][:1]:
         raise InputError(f"{file}, line {line}, item: {unknown_item(items.loc[line], known)}")
     return items

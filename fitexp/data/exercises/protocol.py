@@ -139,7 +139,11 @@ class Exercises:
         Raises InputError with `spec`: a ranking is tested on the data of its run only.
         """
         if spec is not None:
-            raise InputError("a model of exercises is tested on its run's own data only")
+            raise InputError(
+                "a run of exercises is tested on its own data only: use fitexp evaluate RUN "
+                "adapt=NAME or expert=NAME (the same test with help), fitexp recommend RUN "
+                "--history FILE (other events), or train a new run on other data"
+            )
         return prepared(self, EventTable, lambda table: arrays_of(self, table), None, allow)
 
 
@@ -157,6 +161,7 @@ def arrays_of(protocol: Exercises, table: EventTable) -> Prepared:
     """
     user_ids = table.users["user"].to_numpy(dtype=str)
     item_ids = table.items["item"].to_numpy(dtype=str)
+    _check_bare(table.name, (*user_ids.tolist(), *item_ids.tolist()))
     user = _numbers(table.events["user"].to_numpy(dtype=str), user_ids)
     item = _numbers(table.events["item"].to_numpy(dtype=str), item_ids)
     if not len(user):
@@ -236,6 +241,13 @@ def arrays_of(protocol: Exercises, table: EventTable) -> Prepared:
     }
     arrays["feature_mean"], _ = _by_fold(features, trains, ())  # no data of its own: in no hash
     return Prepared(spec, arrays, report)
+
+
+def _check_bare(source: str, names: Sequence[str]) -> None:
+    """Raise InputError for blanks around a name: files of answers and histories leave them out."""
+    for name in names:
+        if name != name.strip():
+            raise InputError(f"{source}: {name!r} has blanks around it; its reader must strip them")
 
 
 def _whole(value: object, low: int) -> bool:

@@ -18,8 +18,8 @@ class EventTable:
     happened (ties as the file has them): user, item (str), time (float64, days; NaN unknown;
     never falling within a user), and further float32 columns, NaN missing: attributes of the event
     that are known once it is over (success 1 or 0, difficulty, rating, weight_kg, ...).
-    users: user (str, unique), then float32 columns, NaN missing; items: item (str, unique), then
-    float32 columns (a category is one column a value, named "pattern=push").
+    users: user (str, unique, no blanks around it), then float32 columns, NaN missing; items: item
+    (likewise), then float32 columns (a category is one column a value, named "pattern=push").
     profiles: name of a user profile -> its columns of `users`, e.g. demographic, full.
     categories: item -> the expert's category; items of one category may stand for each other.
     Empty where there is no expert.
