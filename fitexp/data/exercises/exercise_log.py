@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from fitexp.data.exercises.catalogue import read_catalogue
 from fitexp.data.exercises.profiles import profile_frame
-from fitexp.data.exercises.table import EventTable
+from fitexp.data.exercises.table import EventTable, in_order
 from fitexp.data.exercises.text_tables import ids, read_commas, require, to_numbers
 from fitexp.errors import InputError
 
@@ -86,9 +85,7 @@ def _sets(file: Path, rejected: Counter[str]) -> pd.DataFrame:
     sets = sets[~left_out].reset_index(drop=True)
     if not len(sets):
         raise InputError(f"{file}: no set is left ({dict(rejected) or 'only a header'})")
-    users = {who: row for row, who in enumerate(sets["user"].unique())}
-    order = np.lexsort((sets["time"].to_numpy(), sets["user"].map(users).to_numpy()))
-    return sets.iloc[order].reset_index(drop=True)
+    return in_order(sets, sets["user"].unique())
 
 
 def _events(sets: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,3 +41,23 @@ class EventTable:
     simulated: bool
     name: str
     rejected: Mapping[str, int]
+
+
+def in_order(events: pd.DataFrame, users: Iterable[str]) -> pd.DataFrame:
+    """Events in the order of these users, each user's by time; ties stay as they are."""
+    place = {who: row for row, who in enumerate(users)}
+    by_user = events["user"].map(place).to_numpy()
+    order = np.lexsort((events["time"].to_numpy(), by_user))
+    return events.iloc[order].reset_index(drop=True)
+
+
+def complete(
+    events: pd.DataFrame, needed: Mapping[str, str], rejected: Counter[str]
+) -> pd.DataFrame:
+    """Events with all that is needed: columns -> the file's names of them, to count the others."""
+    for name, theirs in needed.items():
+        unknown = events[name].isna()
+        if unknown.any():
+            rejected[f"events without {theirs}"] += int(unknown.sum())
+            events = events[~unknown]
+    return events.reset_index(drop=True)
