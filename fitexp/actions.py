@@ -24,11 +24,12 @@ COMMON = ("--allow",)  # options of every action, each with a value
 class Action:
     """What a verb does to runs of one kind.
 
-    does: "module:function", called with (run, words, Options). values: options that take a
-    value; flags: options that take none.
+    does: "module:function", called with (run, words, Options). says: what a person learns by it.
+    values: options that take a value; flags: options that take none.
     """
 
     does: str
+    says: str = ""
     values: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
 
@@ -50,6 +51,7 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
     "ask": {
         "exercises": Action(
             does="fitexp.ask:command",
+            says="what to ask an expert",
             values=("--user", "--queue", "--level", "--answers", "--update"),
         ),
     },
@@ -59,27 +61,34 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
         ),
     },
     "explain": {
-        "workouts": Action(does="fitexp.explain:command", values=("-o", "--user")),
+        "workouts": Action(
+            does="fitexp.explain:command", says="which inputs matter", values=("-o", "--user")
+        ),
     },
     "predict": {
         "workouts": Action(
-            does="fitexp.predict:command", values=("-o", "--user", "--sport", "--given")
+            does="fitexp.predict:command",
+            says="heart rate of a workout",
+            values=("-o", "--user", "--sport", "--given"),
         ),
     },
     "recommend": {
         "workouts": Action(
             does="fitexp.recommend:command",
+            says="workouts for a heart rate",
             values=("-o", "--user", "--target", "--routes", "--speed", "--sport", "--top"),
             flags=("--evaluate", "--long"),
         ),
         "exercises": Action(
             does="fitexp.recommend_exercises:command",
+            says="what comes next for somebody",
             values=("-o", "--user", "--history", "--top", "--level"),
         ),
     },
     "replay": {
         "exercises": Action(
             does="fitexp.replay:command",
+            says="what asking an expert would gain",
             values=("-o", "--policy", "--update", "--rate"),
             flags=("--search",),
         ),
@@ -112,8 +121,10 @@ def act(
     run = run_of(others[0])
     kind = str(run.spec.get("kind"))
     if kind not in kinds:
+        able = [f"fitexp {v} ({k[kind].says})" for v, k in actions.items() if kind in k]
         raise InputError(
             f"fitexp {verb} acts on runs of kind {' or '.join(kinds)}; {run.path} is of kind {kind}"
+            + (f": use {', '.join(able)}" if able else "")
         )
     action = kinds[kind]
     for option in given:

@@ -890,7 +890,7 @@ def _reproduce_command(words: list[str]) -> int:
         finally:
             print(f"\n{sweep.closing_table()}\n", file=sys.stderr, flush=True)
         jobs = sweep.jobs
-    from fitexp.report.document import FORMATS
+    from fitexp.report.document import FOR_PEOPLE, FORMATS, beneath
     from fitexp.report.reproduce import document
     from fitexp.report.reproduce_curves import draw_curves
     from fitexp.run import Run
@@ -903,6 +903,11 @@ def _reproduce_command(words: list[str]) -> int:
     failed += _after(table, [run for own in trained.values() for run in own])
     code = code or int(bool(failed))
     found = document(table, trained, quick=quick, notes=failed)
+    if table.cost is not None and form in FOR_PEOPLE:
+        from fitexp.cost import document as cost
+
+        _note(f"measuring what {table.cost} costs")
+        found = beneath(found, cost(quick))
     print(FORMATS[form](found))
     if table.sweep is not None:
         picture = Path(OUTPUTS) / "tables" / f"{name}{'_quick' * quick}.png"

@@ -35,13 +35,15 @@ if TYPE_CHECKING:
 CONFIG_PATH = "pkg://fitexp.conf"
 CONFIG_NAME = "train"
 TABLE = "table"  # config group of the papers' tables, no part of a run's config
+PROTOCOL = "protocol"  # config group that stands for keys of data, which say it all
 
-# Keys of YAML files that only interpolations read -> the key of data whose value they depend on.
+# Keys of YAML files that no class takes -> the key of data whose value they depend on, or list.
 HELPERS = {
     "for_target": "target",
     "for_grid": "grid",
     "for_regime": "regime",
     "batch_for": "regime",
+    "splits": "split",
 }
 
 # Arguments that fitexp gives to a node's target itself.
@@ -150,7 +152,10 @@ def run(argv: Sequence[str], task: Callable[[Job], None]) -> None:
                 place = f"hydra.{'sweep' if multirun else 'run'}.dir='{scratch}'"
                 args.overrides += [place, "hydra.job.chdir=false"]
                 job = _job_runner(settings, multirun, known, swept, total, composer, task)
-                run_hydra(args, job)
+                if multirun:
+                    composer.multirun(args.overrides, job)
+                else:
+                    run_hydra(args, job)
         except (InputError, BrokenPipeError):
             raise
         except Exception as error:
@@ -240,11 +245,14 @@ def _job_runner(
 
 
 def _choices(hydra: Any) -> dict[str, str]:
-    """Config group -> choice, Hydra's own groups aside."""
+    """Config group -> choice, Hydra's own groups and PROTOCOL aside."""
     return {
         group: str(choice)
         for group, choice in hydra.runtime.choices.items()
-        if choice is not None and not group.startswith("hydra/") and "@" not in group
+        if choice is not None
+        and group != PROTOCOL
+        and not group.startswith("hydra/")
+        and "@" not in group
     }
 
 
@@ -402,7 +410,8 @@ class Composer:
         """Compose what `args` ask for and check the overrides -> (is a multirun, hydra's node).
 
         Of a multirun every choice of a config group is composed once, beside the first values of
-        the other sweeps; of other sweeps the values are checked.
+        the other sweeps, and keys are checked against what it brings; of other sweeps the values
+        are checked.
         """
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
@@ -412,22 +421,19 @@ class Composer:
         sweeps = [o for o in overrides if o.is_sweep_override()]
         multirun = bool(args.multirun)
         if not multirun and any(o.key_or_group == "hydra.mode" for o in overrides):
-            multirun = self.hydra.get_mode(self.name, args.overrides) == RunMode.MULTIRUN
+            own = [str(o.input_line) for o in overrides if o.is_hydra_override()]
+            multirun = self.hydra.get_mode(self.name, own) == RunMode.MULTIRUN
         if sweeps and not multirun:
             raise InputError(
                 f"{sweeps[0].input_line} names several values: add -m to run each of them (a "
                 f"list is written {sweeps[0].get_key_element()}=[A,B])"
             )
-        fixed = {id(o): str(o.input_line) for o in overrides if o not in sweeps}
-        values = {id(o): self.sweep_values(o) for o in sweeps}
-        first = {**fixed, **{key: lines[0] for key, lines in values.items() if lines}}
-        cfg = self.compose([first[id(o)] for o in overrides if id(o) in first])
-        self.check_sources(cfg)
-        for sweep in sweeps:
-            for line in values[id(sweep)][1:] if self.is_group(sweep) else ():
-                lines = [line if o is sweep else first[id(o)] for o in overrides]
-                self.check_sources(self.compose(lines))
-        self.check_values(cfg, overrides)
+        first = self.first(overrides)
+        swept = [o for o in sweeps if self.is_group(o) and id(o) in first]
+        cfg = self._checked(overrides, swept, first)
+        for sweep in swept:
+            for line in self.sweep_values(sweep)[1:]:
+                self._checked(overrides, swept, {**first, id(sweep): line})
         HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
         if args.package and args.package != "_global_":
             found = OmegaConf.select(cfg, args.package, throw_on_missing=False)
@@ -435,6 +441,54 @@ class Composer:
                 near = targets.closest(args.package, self.keys([], args.package))
                 raise InputError(f"no package '{args.package}'{targets.did_you_mean(near)}")
         return multirun, cfg.hydra
+
+    def _checked(
+        self, overrides: Sequence[Override], swept: Sequence[Override], job: Mapping[int, str]
+    ) -> DictConfig:
+        """The config of one job, its keys and values checked. swept: groups; job: as `first`."""
+        lines = list(job.values())
+        try:
+            cfg = self.compose(lines)
+        except Exception as error:
+            said = self.explain(error, lines)
+            if swept and said.startswith("no key"):
+                said = f"{' '.join(job[id(o)] for o in swept)}: {said}"
+            raise InputError(said) from error
+        self.check_sources(cfg)
+        self.check_protocol(cfg)
+        self.check_values(cfg, overrides, lines)
+        return cfg
+
+    def multirun(self, overrides: Sequence[str], job: Callable[[DictConfig], None]) -> None:
+        """Run the jobs, as Hydra.multirun does, whose own config lacks what swept choices bring.
+
+        Here it is the first job's: it names the sweeper and the launcher, which make each job's.
+        """
+        from hydra._internal.callbacks import Callbacks
+        from hydra.core.plugins import Plugins
+        from hydra.types import HydraContext, RunMode
+
+        parsed = self.parse([*overrides, "hydra.mode=MULTIRUN"])
+        lines = list(self.first(parsed).values())
+        cfg = self.hydra.compose_config(self.name, lines, RunMode.RUN, with_log_configuration=True)
+        typed = [str(o.input_line) for o in parsed if not o.is_hydra_override()]
+        cfg.hydra.overrides.task = typed
+        callbacks = Callbacks(cfg)
+        callbacks.on_multirun_start(config=cfg, config_name=self.name)
+        context = HydraContext(config_loader=self.hydra.config_loader, callbacks=callbacks)
+        sweeper = Plugins.instance().instantiate_sweeper(
+            config=cfg, hydra_context=context, task_function=job
+        )
+        sweeper.sweep(arguments=typed)
+        callbacks.on_multirun_end(config=cfg, config_name=self.name)
+
+    def first(self, overrides: Sequence[Override]) -> dict[int, str]:
+        """Override lines of a sweep's first job by id of the override; none for an interval."""
+        lines = {
+            id(o): self.sweep_values(o) if o.is_sweep_override() else [str(o.input_line)]
+            for o in overrides
+        }
+        return {key: found[0] for key, found in lines.items() if found}
 
     def parse(self, overrides: Sequence[str]) -> list[Override]:
         from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -474,6 +528,11 @@ class Composer:
             return True
         return "." not in key and key in self.groups()
 
+    def choices(self, overrides: Sequence[str]) -> list[str]:
+        """The overrides that choose files, of a sweep its first ones."""
+        lines = self.first(self.parse(overrides)).values()
+        return [str(o.input_line) for o in self.parse(list(lines)) if self.is_group(o)]
+
     def groups(self) -> list[str]:
         found = self.hydra.config_loader.list_groups("")
         return [name for name in found if name[:2] != "__" and name != TABLE]
@@ -492,8 +551,27 @@ class Composer:
                     "its package or leave out --config-dir"
                 )
 
-    def check_values(self, cfg: DictConfig, overrides: Sequence[Override]) -> None:
-        """Refuse added keys that nothing takes, and values of another type than the YAML's."""
+    def check_protocol(self, cfg: DictConfig) -> None:
+        """Refuse a protocol for data of another kind."""
+        from omegaconf import OmegaConf
+
+        choices = cfg.hydra.runtime.choices
+        split, known = (OmegaConf.select(cfg, f"data.{key}") for key in ("split", "splits"))
+        if known is None or split in known or split != choices.get(PROTOCOL):
+            return
+        near = targets.did_you_mean(targets.closest(split, known))
+        raise InputError(
+            f"{PROTOCOL}={split} is not for data={choices['data']}{near} "
+            f"(choices: {', '.join(known)})"
+        )
+
+    def check_values(
+        self, cfg: DictConfig, overrides: Sequence[Override], job: Sequence[str]
+    ) -> None:
+        """Refuse added keys that nothing takes, and values of another type than the YAML's.
+
+        Against the config of one job, `cfg`, whose override lines are `job`.
+        """
         from omegaconf import OmegaConf
 
         values = [
@@ -501,8 +579,7 @@ class Composer:
         ]
         if not values:
             return
-        groups = [o for o in overrides if self.is_group(o) and not o.is_sweep_override()]
-        before = self.compose([str(o.input_line) for o in groups])
+        before = self.compose(self.choices(job))
         for override in values:
             key = override.key_or_group
             parent, _, last = key.rpartition(".")
@@ -543,8 +620,7 @@ class Composer:
         from omegaconf import OmegaConf
 
         try:
-            parsed = [o for o in self.parse(overrides) if not o.is_sweep_override()]
-            cfg = self.compose([str(o.input_line) for o in parsed if self.is_group(o)])
+            cfg = self.compose(self.choices(overrides))
         except Exception:  # whatever is wrong with the choices: keys of the defaults
             cfg = self.compose([])
         found = [*self.groups(), *_dotted(strip(self.plain(cfg)))]
@@ -597,7 +673,7 @@ class Composer:
         """A remedy, where a model goes by a key that these data have not."""
         if not re.search(r"Interpolation key 'data\.", text):
             return ""
-        choices = self.compose(overrides).hydra.runtime.choices
+        choices = self.compose(self.choices(overrides)).hydra.runtime.choices
         return (
             f": model={choices['model']} is not for data={choices['data']}, choose another model="
         )
@@ -641,8 +717,7 @@ class Composer:
         group, _, last = key.partition(".")
         choice = None
         with suppress(Exception):
-            lines = [o.input_line for o in self.parse(overrides) if self.is_group(o)]
-            choice = self.compose([str(line) for line in lines]).hydra.runtime.choices.get(group)
+            choice = self.compose(self.choices(overrides)).hydra.runtime.choices.get(group)
         value = "PATH" if last == "path" else "VALUE"
         because = f"{group}={choice} needs" if choice else "write"
         return f"{key} is missing: {because} {key}={value}"

@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -69,7 +68,7 @@ def pool(options: Options) -> str:
 
 def embedded(run: Run, prepared: Prepared, allow: Sequence[str]) -> Embedded:
     """Embeddings of the windows of all parts. Raises InputError for a model that embeds nothing."""
-    parts = cast(Any, worker).embeddings(run, prepared, allow)
+    parts = worker.embeddings(run, prepared, allow)
     rows = np.concatenate([part["rows"] for part in parts.values()]).astype(np.int64)
     return Embedded(
         embedding=np.concatenate([part["embedding"] for part in parts.values()]),

@@ -21,7 +21,7 @@ from fitexp.data.exercises.table import EventTable
 from fitexp.data.prepare import Prepared
 from fitexp.data.spec import UNKNOWN, ExerciseSpec
 from fitexp.errors import InputError
-from fitexp.models.counters import SameProfile
+from fitexp.models.counters import NextCounter, SameProfile
 from fitexp.run import PREDICTIONS, Run
 
 Float = NDArray[np.float64]
@@ -152,13 +152,25 @@ def table_of(run: Run, allow: Sequence[str]) -> EventTable:
 def probabilities(
     run: Run, own: Prepared, questions: Sequence[Question], allow: Sequence[str]
 ) -> Float:
-    """(M, N) of every item, by the model that answers people."""
-    if targets.locate(run.config["model"][targets.TARGET], allow) is SameProfile:
+    """(M, N) of every item, by the model that answers people.
+
+    Under task.mask_seen no item of a question's whole history, also of events before those that
+    the model reads. Raises InputError where it holds all items.
+    """
+    model = targets.locate(run.config["model"][targets.TARGET], allow)
+    if model is SameProfile:
         raise InputError(f"{run.path}: SameProfile shows a leak, it answers nobody; choose a model")
     predicted = worker.predict_run(run, asked(own, questions, "test"), "test", allow)
     order = np.argsort(np.asarray(predicted["rows"])[:, 1])
     found: Float = np.asarray(predicted["probability"], np.float64)[order]
-    return found
+    if not run.config["task"].get("mask_seen") or model is NextCounter:
+        return found
+    for row, question in zip(found, questions, strict=True):
+        row[question.items] = 0.0
+    left = found.sum(axis=1, keepdims=True)
+    if not (left > 0).all():
+        raise InputError("somebody has had all items: none is left to come (task.mask_seen=true)")
+    return np.asarray(found / left)
 
 
 def margin_of(probability: Float) -> Float:

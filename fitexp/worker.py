@@ -55,6 +55,7 @@ from fitexp.data.spec import Spec
 from fitexp.errors import InputError
 from fitexp.models.fitted import Fitted
 from fitexp.models.folds import Folds
+from fitexp.report.table import RESULTS
 from fitexp.run import (
     BEST,
     DESCRIBED,
@@ -93,11 +94,6 @@ PROFILERS: Mapping[str, type[Profiler]] = {
     "simple": SimpleProfiler,
     "advanced": AdvancedProfiler,
     "pytorch": PyTorchProfiler,
-}
-RESULTS = {  # by kind
-    "workouts": "fitexp.report.results",
-    "exercises": "fitexp.report.rankings",
-    "windows": "fitexp.report.forecasts",
 }
 EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
 LOG_EVERY = 50  # steps between points of train/loss_step; fewer where an epoch has fewer

@@ -21,10 +21,14 @@ def does(run: Any, words: Sequence[str], options: Options) -> int:
 
 HERE = f"{__name__}:does"
 VERBS = {
+    "sing": {
+        "windows": Action(does=HERE, says="a song"),
+        "rides": Action(does=HERE, says="a tune"),
+    },
     "tell": {
         "workouts": Action(does=HERE, values=("--user", "--given"), flags=("--short",)),
         "windows": Action(does=HERE, values=("--user", "--hour")),
-    }
+    },
 }
 
 
@@ -68,6 +72,10 @@ def test_athlete_is_another_word_for_user(kind: str) -> None:
         ),
         ("workouts/a --hour=1", "--hour of fitexp tell is for runs of kind windows; workouts/a is"),
         ("exercises/a", "acts on runs of kind workouts or windows; exercises/a is of kind exerc"),
+        (
+            "rides/a",
+            "runs of kind workouts or windows; rides/a is of kind rides: use fitexp sing (a tune)",
+        ),
         ("workouts/a --usr 1", "no option '--usr'; did you mean --user?"),
         ("workouts/a --short=1", "no option '--short=1'"),
         ("workouts/a --user", "--user needs a value"),

@@ -123,6 +123,7 @@ def test_train_help_lists_groups_and_keys(capsys: pytest.CaptureFixture[str]) ->
     assert cli.main(["train", "-h"]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"^model: .*\bfitrec_attn\b", printed, re.MULTILINE)
+    assert re.search(r"^protocol: .*\bleave_one_user_out\b", printed, re.MULTILINE)
     assert "max_epochs: 50" in printed
 
 
@@ -141,6 +142,30 @@ MISTAKES = [
     ("train model=fitrec_atn", "no choice 'fitrec_atn' of model; did you mean fitrec_attn?"),
     ("train model=fitrec_atn", "fitrec_attn, global_mean, "),
     ("train -m model=fitrec_attn,fitrec_atn", "did you mean fitrec_attn?"),
+    (
+        "train protocol=leave_one_user_out",
+        "protocol=leave_one_user_out is not for data=workouts_sim (choices: time, user, random)",
+    ),
+    ("train protocol=users model=exercise_attn", "no choice 'users' of protocol; did you mean"),
+    ("train -m model=exercise_attn protocol=random,time", "protocol=time is not for data=dstress"),
+    (
+        "train -m model=exercise_attn,gru4rec data.repeets=2",
+        "model=exercise_attn: no key 'data.repeets'; did you mean data.repeats?",
+    ),
+    (
+        "train -m model=exercise_attn,fitrec_attn data.repeats=2",
+        "model=fitrec_attn: no key 'data.repeats'",
+    ),
+    (
+        "train -m model=exercise_attn,gru4rec model.rescale=true",
+        "model=gru4rec: no key 'model.rescale'",
+    ),
+    (
+        "train -m model=fitrec_attn,exercise_attn data.split_seed=1,x",
+        "data.split_seed=x: it takes a whole number",
+    ),
+    ("train -m model=exercise_attn,gru4rec data.repeats=x", "data.repeats=x: it takes a whole"),
+    ("train -m model=gru4rec,sasrec +data.repeets=2", "did you mean data.repeats?"),
     ("train data=_wrkouts", "no choice '_wrkouts' of data"),
     ("train modle=fitrec_attn", "no key 'modle'; did you mean model?"),
     ("train experiment=nothing", "no choice 'nothing' of experiment"),
@@ -327,6 +352,7 @@ def test_info(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("fitexp train model=", "model=fitrec_attn"),
         ("fitexp train --fresh -m trainer.max_e", "trainer.max_epochs="),
         ("fitexp data prepare data.sp", "data.split="),
+        ("fitexp train protocol=leave", "protocol=leave_one_user_out"),
     ],
 )
 def test_shell_completion(

@@ -31,6 +31,9 @@ NEEDED = {
     ("data", "dstress_sim"): ["model=exercise_attn"],
     ("data", "exercise_log"): ["data.path=.", "model=exercise_attn"],
     ("data", "movielens100k"): ["model=exercise_attn"],
+    ("protocol", "held_out_users"): ["model=exercise_attn"],
+    ("protocol", "last_part"): ["model=exercise_attn"],
+    ("protocol", "leave_one_user_out"): ["model=exercise_attn"],
 }
 
 
@@ -98,3 +101,67 @@ def test_helper_keys_do_not_reach_the_config() -> None:
     data = config["data"]
     assert not set(data) & set(compose.HELPERS)
     assert (data["steps"], data["grid"], data["step"]) == (10, "distance", 50.0)
+
+
+# A protocol stands for keys of data
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["exercise_attn", "fitrec_attn"])
+def test_a_protocol_is_the_same_as_its_keys_of_data(model: str) -> None:
+    """No key and no choice more: the run is the same, whichever way it is typed."""
+    jobs: list[compose.Job] = []
+    compose.run([f"model={model}", "data.split=random"], jobs.append)
+    compose.run([f"model={model}", "protocol=random"], jobs.append)
+    assert jobs[0].config == jobs[1].config
+    assert jobs[0].config["data"]["split"] == "random"
+    assert jobs[0].choices == jobs[1].choices
+
+
+@pytest.mark.slow
+def test_what_is_typed_wins_over_files_and_keys_over_a_protocol() -> None:
+    experiment = "experiment=exercises_movielens_users_attn"
+    assert composed(experiment)["data"]["split"] == "held_out_users"
+    whole = composed(experiment, "protocol=leave_one_user_out")["data"]
+    assert (whole["split"], whole["folds"]) == ("leave_one_user_out", None)
+    parts = composed("protocol=leave_one_user_out", "model=exercise_attn", "data.folds=9")["data"]
+    assert (parts["split"], parts["folds"]) == ("leave_one_user_out", 9)
+    config = composed("protocol=random", "model=exercise_attn", "data.split=last_part")
+    assert config["data"]["split"] == "last_part"
+
+
+def test_every_way_to_split_data_is_a_protocol() -> None:
+    from fitexp.data.exercises.protocol import SPLITS
+    from fitexp.data.workouts.protocol import CHOICES as WORKOUTS
+
+    offered: set[str] = set()
+    for name, known in (("_exercises", SPLITS), ("_workouts", WORKOUTS["split"])):
+        said = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())["splits"]
+        assert tuple(said) == tuple(known)
+        offered |= {*said}
+    files = {path.stem: yaml.safe_load(path.read_text()) for path in CONF.glob("protocol/*.yaml")}
+    assert {*files} == offered
+    assert all(file["data"]["split"] == name for name, file in files.items())
+
+
+# Each job of a multirun has its own keys
+
+
+@pytest.mark.slow
+def test_a_fixed_key_may_come_with_a_swept_choice() -> None:
+    jobs: list[compose.Job] = []
+    words = ["-m", "model=exercise_attn,gru4rec", "data.repeats=2", "~data.baselines.trigram"]
+    compose.run(words, jobs.append)
+    assert [job.choices["model"] for job in jobs] == ["exercise_attn", "gru4rec"]
+    assert [job.config["data"]["repeats"] for job in jobs] == [2, 2]
+    assert [job.overrides[1] for job in jobs] == ["data.repeats=2"] * 2
+    assert [(job.number, job.total) for job in jobs] == [(1, 2), (2, 2)]
+    assert all("trigram" not in job.config["data"]["baselines"] for job in jobs)
+
+
+@pytest.mark.slow
+def test_so_with_hydra_s_own_word_for_a_multirun() -> None:
+    jobs: list[compose.Job] = []
+    experiments = "experiment=exercises_attn,exercises_gru_whole"
+    compose.run(["hydra.mode=MULTIRUN", experiments, "data.repeats=2,3"], jobs.append)
+    assert [job.config["data"]["repeats"] for job in jobs] == [2, 3, 2, 3]

@@ -231,9 +231,11 @@ ROOMS: dict[str, set[str]] = {
         "run",
         "worker",
     },
+    "cost": {"data.spec", "losses", "models", "report"},
     "cli": {
         "actions",
         "compose",
+        "cost",
         "data.exercises.fetch",
         "data.prepare",
         "report",
@@ -248,6 +250,7 @@ ROOMS: dict[str, set[str]] = {
 WITH_TORCH = (
     "active.newcomers",
     "ask",
+    "cost",
     "explain",
     "fine_tuning",
     "predict",

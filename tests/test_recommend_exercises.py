@@ -95,6 +95,29 @@ def test_questions_leave_the_other_parts_and_folds_empty(attn: Run) -> None:
     assert (np.asarray(made["part"]) == 1).sum() == 2
 
 
+@pytest.mark.parametrize("model", ["exercise_attn", "gru4rec"])
+def test_what_was_had_before_the_window_does_not_come_again(model: str, folder: Path) -> None:
+    """One film of seven is left, and it comes for sure; nor does anything come behind all seven."""
+    histories = {"u0": "abcdef", "u1": "badcfg", "u2": "gfedc", "u3": "cab"}
+    run = exercise_run(
+        folder / model,
+        model,
+        data__source__histories=histories,
+        data__min_past=0,
+        data__split="held_out_users",
+        data__fractions=[0.5, 0.0, 0.5],
+        task__mask_seen=True,
+    )
+    own = worker.own_data(run, ALLOW)
+    question = behind(own, 0)
+    (found,) = probabilities(run, own, [question], ALLOW)
+    assert found.argmax() == own.spec.items.index("g")
+    assert found.max() == 1.0
+    every = dataclasses.replace(question, items=np.arange(7), features=np.zeros((7, 4), np.float32))
+    with pytest.raises(InputError, match="had all items"):
+        probabilities(run, own, [every], ALLOW)
+
+
 # A history in a file
 
 
@@ -125,10 +148,31 @@ def test_an_unknown_profile_is_that_of_the_mean(attn: Run, folder: Path) -> None
     assert not np.array_equal(found[0], found[2])
 
 
+def test_an_unknown_success_is_the_mean_of_training(attn: Run, folder: Path) -> None:
+    """Of ups and downs in turn: 5 of 9 events of a user, 3 of the 6 that are trained on."""
+    own = worker.own_data(attn, ALLOW)
+    lines = [f"{item},{day}" for day, item in enumerate("abca")]
+    answers = []
+    for header, success in (("", ""), (",success", ","), (",success", ",0.5"), (",success", ",0")):
+        rows = [f"item,time{header}", *(line + success for line in lines)]
+        (folder / "h.csv").write_text("\n".join(rows))
+        question, notes = read_history(Path("h.csv"), protocol(), TABLE, np.zeros(1))
+        assert any("success" in note for note in notes) == (header == "")
+        answers.append(probabilities(attn, own, [question], ALLOW)[0])
+    absent, empty, mean, failed = answers
+    np.testing.assert_array_equal(absent, empty)
+    np.testing.assert_allclose(absent, mean, rtol=1e-6)
+    assert not np.allclose(absent, failed, rtol=1e-4)
+
+
 def test_what_a_history_does_not_say_is_unknown(folder: Path) -> None:
     (folder / "h.csv").write_text("item,difficulty,mood\na,,good\nb,2.5,\na,,\n")
     found, notes = read_history(Path("h.csv"), protocol(), TABLE, np.zeros(1))
-    assert notes == ["h.csv: no column time, success: unknown", "h.csv: not read: mood"]
+    assert notes == [
+        "h.csv: no column success: taken as the training mean; no column time: normlag of an item "
+        "done before is taken as the training mean",
+        "h.csv: not read: mood",
+    ]
     success, difficulty, lag, uses = found.features.T
     assert np.isnan(success).all()
     assert np.isnan(difficulty).tolist() == [True, False, True]
@@ -248,6 +292,26 @@ def test_mistakes(attn: Run, words: str, said: str, capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().err
     assert said in shown
     assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("predict RUN ride.fit", ("recommend", "ask", "replay")),
+        ("explain RUN", ("recommend", "ask", "replay")),
+        (
+            "evaluate RUN data.path=there",
+            ("evaluate RUN adapt=NAME or expert=NAME", "recommend RUN"),
+        ),
+    ],
+)
+def test_what_is_for_other_runs_names_what_to_use(
+    words: str, wanted: tuple[str, ...], attn: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words.replace("RUN", str(attn.path)).split()) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert all(f"fitexp {name}" in shown for name in wanted)
 
 
 def test_a_leaks_sentinel_answers_nobody(

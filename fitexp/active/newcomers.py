@@ -59,7 +59,8 @@ class SimilarUsers:
         own, part = np.asarray(arrays["user"])[: arrays["part"].shape[1]], arrays["part"][fold]
         tested = (part == splits.TEST) & (own == user[:, None])
         trained = (part == splits.TRAIN) & (own == near[..., None]).any(axis=1)
-        folded = ("feature_center", "feature_scale", "profile_center", "profile_scale")
+        folded = [f"{of}_{what}" for of in ("feature", "profile") for what in ("center", "scale")]
+        folded += ["feature_mean"]
         mine = {
             **arrays,
             **{name: arrays[name][fold] for name in folded},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fitexp import targets
@@ -49,3 +50,13 @@ def prepared(
 
 def _article(takes: type) -> str:
     return f"{'an' if takes.__name__[0] in 'AEIOU' else 'a'} {takes.__name__}"
+
+
+def folder_of(path: str | None, holds: str) -> Path:
+    """The folder data.path, which must hold `holds` (words). Raises InputError for none."""
+    if path is None:
+        raise InputError(f"data.path is missing: it must be a folder with {holds}")
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"{path}: not a folder; data.path must hold {holds}")
+    return folder

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 S = TypeVar("S", bound="Spec")
+NOT_READ = "not read"  # label of what a model leaves of that which its data offer
 UNKNOWN = "unknown"  # entry 0 of every vocabulary: values not seen in training
 
 
@@ -152,6 +153,29 @@ class ExerciseSpec(Spec):
     folds: int
     fold_names: tuple[str, ...]
     categories: tuple[str, ...]
+
+    def not_read(
+        self,
+        *,
+        events: int | None = None,
+        features: bool = False,
+        profile: bool = False,
+        item_profile: bool = False,
+    ) -> dict[str, str]:
+        """Of what the data offer, what a model leaves that reads only what is true here, in words.
+
+        For a model's `described()`: it stands under its figures; {} where it reads all. events: the
+        last past events that it reads, None: all.
+        """
+        past = "past events but the last" + (f" {events}" if events != 1 else "")
+        left = {
+            past if events else "past events": events is not None and events < self.window,
+            "what is known of past events": events != 0 and not features and self.features,
+            "profile of the user": not profile and self.profile,
+            "profile of items": not item_profile and self.item_profile,
+        }
+        words = [name for name, offered in left.items() if offered]
+        return {NOT_READ: ", ".join(words)} if words else {}
 
     @property
     def fixed(self) -> Mapping[str, object]:

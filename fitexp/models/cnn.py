@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from fitexp.data.spec import ExerciseSpec
-from fitexp.models.events import ItemScores, PastEvents, answered, check_sizes
+from fitexp.models.events import ItemScores, NextItem, PastEvents, check_sizes
 
 
-class CNN(nn.Module):
+class CNN(NextItem):
     """u = layers(v_item), each layer x <- x + tanh(causal convolution(x)); score u_t . v_i + b_i.
 
     Layer l looks back (kernel - 1) * dilation^l events, l from 0. Where there is no event, x is 0
@@ -21,19 +21,14 @@ class CNN(nn.Module):
     which is Spotlight's (kernel 3, one layer, no dilation, tanh, residual). v starts as
     normal(0, 1 / embedding), b at 0. Departure: Spotlight takes a list of dilations.
 
-    Shapes: `batch` without a fold axis, (B, T, ..); returns (B, S, N). Any T.
-    Raises InputError for a key it cannot take.
+    Shapes and errors: `NextItem`.
     """
-
-    kind = "exercises"
-    stacked = False
 
     def __init__(
         self, *, spec: ExerciseSpec, embedding: int, kernel: int, layers: int, dilation: int
     ) -> None:
-        super().__init__()
+        super().__init__(spec=spec)
         check_sizes(embedding=embedding, kernel=kernel, layers=layers, dilation=dilation)
-        self.spec = spec
         self.events = PastEvents(spec=spec, width=embedding, side=False, sd=1.0 / embedding)
         self.layers = nn.ModuleList(
             nn.Conv1d(embedding, embedding, kernel, dilation=dilation**layer)
@@ -48,6 +43,6 @@ class CNN(nn.Module):
         for layer, back in zip(self.layers, self.back, strict=True):
             x = x + layer(nn.functional.pad(x, (back, 0))).tanh()
             x = x.masked_fill(absent, 0.0)
-        u = answered(x.transpose(1, 2), self.spec)
+        u = self.answers(x.transpose(1, 2))
         found: Tensor = self.scores(u, self.events.vectors)
         return found

@@ -35,6 +35,10 @@ class NextCounter(Fitted):
         self.order = order
         self.prior = prior
 
+    def described(self) -> dict[str, str]:
+        left: dict[str, str] = self.spec.not_read(events=self.order)
+        return left
+
     def fit(self, arrays: Arrays) -> None:
         trained = arrays["part"][-1] == splits.TRAIN
         self.fitted = {f"counts_{k}": self._count(arrays, trained, k) for k in self._orders}
@@ -104,6 +108,10 @@ class SameProfile(NextCounter):
 
     def stands_beside(self, arrays: Arrays) -> bool:
         return bool(self.spec.folds == 1)
+
+    def described(self) -> dict[str, str]:
+        left: dict[str, str] = self.spec.not_read(events=max(self.order, 2), profile=True)
+        return left
 
     def fit(self, arrays: Arrays) -> None:
         super().fit(arrays)

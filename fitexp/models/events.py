@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,35 @@ class PastEvents(nn.Module):
         return x.masked_fill(~valid[..., None], 0.0)
 
 
+class NextItem(nn.Module):
+    """A network of one fold that reads past events by `PastEvents`, under the name `events`.
+
+    spec.answers "every": an answer behind each event; "last": one, behind the window.
+    Shapes: `batch` without a fold axis, (B, T, ..); returns (B, S, N). Any T.
+    Raises InputError for a key it cannot take.
+    """
+
+    kind = "exercises"
+    stacked = False
+    events: PastEvents
+
+    def __init__(self, *, spec: ExerciseSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    def described(self) -> dict[str, str]:
+        side = self.events.side is not None
+        return self.spec.not_read(features=side, profile=side)
+
+    def answers(self, states: Tensor) -> Tensor:
+        """Of states (B, T, D) those that answer: (B, S, D)."""
+        return states if self.spec.answers == "every" else states[:, -1:]
+
+    def answers_of(self, layers: Callable[[Tensor], Tensor], x: Tensor, valid: Tensor) -> Tensor:
+        """Of x (B, T, F) the `answers` of layers that look back only, from the first event on."""
+        return self.answers(to_the_end(layers(to_the_start(x, valid)), valid))
+
+
 class ItemScores(nn.Module):
     """score of item i = u . v_i + b_i; b starts at 0. Shape: u (B, S, D), v (N, D) -> (B, S, N)."""
 
@@ -77,8 +106,3 @@ def _rolled(x: Tensor, valid: Tensor, direction: int) -> Tensor:
     first = valid.long().argmax(dim=1, keepdim=True)
     index = (torch.arange(T, device=x.device) + direction * first) % T
     return x.gather(1, index[..., None].expand_as(x))
-
-
-def answered(states: Tensor, spec: ExerciseSpec) -> Tensor:
-    """Of states (B, T, D) those that answer: all for "every", the last (B, 1, D) for "last"."""
-    return states if spec.answers == "every" else states[:, -1:]

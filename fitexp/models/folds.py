@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,11 @@ class Folds(nn.Module):
         self.one[0].training = mode  # its children are also this module's
         super().train(mode)
         return self
+
+    def described(self) -> dict[str, str]:
+        """What the network says of itself in words; numbers would be those of all folds at once."""
+        own: dict[str, Any] = getattr(self.one[0], "described", dict)()
+        return {label: said for label, said in own.items() if isinstance(said, str)}
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         state = {**dict(self.named_parameters()), **dict(self.named_buffers())}

@@ -9,19 +9,11 @@ from torch import Tensor, nn
 from fitexp.data.spec import ExerciseSpec
 from fitexp.errors import InputError
 from fitexp.models.context import check_choice
-from fitexp.models.events import (
-    ItemScores,
-    PastEvents,
-    answered,
-    check_dropout,
-    check_sizes,
-    to_the_end,
-    to_the_start,
-)
+from fitexp.models.events import ItemScores, NextItem, PastEvents, check_dropout, check_sizes
 from fitexp.models.recurrent import Recurrent
 
 
-class GRU4Rec(nn.Module):
+class GRU4Rec(NextItem):
     """Scores of the item that follows event t, from the events up to t.
 
         x_t = v_(item t) + W [features_t; profile]      `PastEvents`
@@ -34,13 +26,8 @@ class GRU4Rec(nn.Module):
     With cell lstm, tied, no side and no dropout it is Spotlight's LSTM net, but for the empty
     step that it puts before the first event.
 
-    spec.answers "every": an answer behind each event; "last": one, behind the window.
-    Shapes: `batch` without a fold axis, (B, T, ..); returns (B, S, N). Any T.
-    Raises InputError for a key it cannot take.
+    Shapes and errors: `NextItem`.
     """
-
-    kind = "exercises"
-    stacked = False
 
     def __init__(
         self,
@@ -54,7 +41,7 @@ class GRU4Rec(nn.Module):
         side: bool,
         tied: bool,
     ) -> None:
-        super().__init__()
+        super().__init__(spec=spec)
         check_choice("model.cell", cell, ("gru", "lstm"))
         check_sizes(embedding=embedding, hidden=hidden, layers=layers)
         check_dropout(dropout)
@@ -63,7 +50,6 @@ class GRU4Rec(nn.Module):
                 f"model.tied=true: states and items' vectors are multiplied, so model.hidden "
                 f"({hidden}) and model.embedding ({embedding}) must be equal"
             )
-        self.spec = spec
         sd = 1.0 / embedding if tied else 1.0  # Spotlight's; torch's for an embedding
         self.events = PastEvents(spec=spec, width=embedding, side=side, sd=sd)
         self.memory = Recurrent(
@@ -79,10 +65,8 @@ class GRU4Rec(nn.Module):
         self.head = None if tied else nn.Linear(hidden, len(spec.items))
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        valid = batch["valid"]
         x = self.dropout(self.events(batch))
-        h = to_the_end(self.memory(to_the_start(x, valid)), valid)
-        h = self.dropout(answered(h, self.spec))
+        h = self.dropout(self.answers_of(self.memory, x, batch["valid"]))
         if self.scores is not None:
             found: Tensor = self.scores(h, self.events.vectors)
         else:

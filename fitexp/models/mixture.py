@@ -7,18 +7,11 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from fitexp.data.spec import ExerciseSpec
-from fitexp.models.events import (
-    ItemScores,
-    PastEvents,
-    answered,
-    check_sizes,
-    to_the_end,
-    to_the_start,
-)
+from fitexp.models.events import ItemScores, NextItem, PastEvents, check_sizes
 from fitexp.models.recurrent import Recurrent
 
 
-class Mixture(nn.Module):
+class Mixture(NextItem):
     """Each item is scored by the tastes that care for it.
 
         h = LSTM(v_item);  tastes m_1..m_M and their attentions a_1..a_M: linear maps of h_t
@@ -29,17 +22,13 @@ class Mixture(nn.Module):
     normal(0, 1 / embedding), b at 0. Departure: Spotlight puts an empty step before the first
     event.
 
-    Shapes: `batch` without a fold axis, (B, T, ..); returns (B, S, N). Any T.
-    Raises InputError for a key it cannot take.
+    Shapes and errors: `NextItem`.
     """
 
-    kind = "exercises"
-    stacked = False
-
     def __init__(self, *, spec: ExerciseSpec, embedding: int, tastes: int) -> None:
-        super().__init__()
+        super().__init__(spec=spec)
         check_sizes(embedding=embedding, tastes=tastes)
-        self.spec, self.tastes = spec, tastes
+        self.tastes = tastes
         self.events = PastEvents(spec=spec, width=embedding, side=False, sd=1.0 / embedding)
         self.memory = Recurrent(
             cell="lstm",
@@ -53,9 +42,8 @@ class Mixture(nn.Module):
         self.scores = ItemScores(items=len(spec.items))
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        valid, v = batch["valid"], self.events.vectors
-        h = to_the_end(self.memory(to_the_start(self.events(batch), valid)), valid)
-        h = answered(h, self.spec)
+        v = self.events.vectors
+        h = self.answers_of(self.memory, self.events(batch), batch["valid"])
         projected = self.project(h.flatten(0, 1))  # as one matrix: vmap is slow on more axes
         products = projected.view(-1, v.shape[1]) @ v.T
         taste, attention = products.view(*h.shape[:2], 2, self.tastes, len(v)).unbind(2)

@@ -5,30 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fitexp.data.spec import ExerciseSpec
-from fitexp.models.events import ItemScores, PastEvents, answered, check_sizes
+from fitexp.models.events import ItemScores, NextItem, PastEvents, check_sizes
 
 
-class Pooling(nn.Module):
+class Pooling(NextItem):
     """u_t = mean of v_(item j) over events j <= t;  score of item i = u_t . v_i + b_i.
 
     Source: Covington, Adams, Sargin, RecSys 2016, as the baseline "Pooling" of Mahyari, Pirolli,
     LeBlanc 2022, which is Spotlight's. v starts as normal(0, 1 / embedding), b at 0.
     Departure: Spotlight divides the sum by the number of events plus one.
 
-    Shapes: `batch` without a fold axis, (B, T, ..); returns (B, S, N). Any T.
-    Raises InputError for a key it cannot take.
+    Shapes and errors: `NextItem`.
     """
 
-    kind = "exercises"
-    stacked = False
-
     def __init__(self, *, spec: ExerciseSpec, embedding: int) -> None:
-        super().__init__()
+        super().__init__(spec=spec)
         check_sizes(embedding=embedding)
-        self.spec = spec
         self.events = PastEvents(spec=spec, width=embedding, side=False, sd=1.0 / embedding)
         self.scores = ItemScores(items=len(spec.items))
 
@@ -36,5 +31,5 @@ class Pooling(nn.Module):
         x = self.events(batch)
         count = batch["valid"].cumsum(dim=1).clamp(min=1)
         mean = torch.cumsum(x, dim=1) / count[..., None]
-        found: Tensor = self.scores(answered(mean, self.spec), self.events.vectors)
+        found: Tensor = self.scores(self.answers(mean), self.events.vectors)
         return found

@@ -9,15 +9,7 @@ from torch import Tensor, nn
 
 from fitexp.data.spec import ExerciseSpec
 from fitexp.errors import InputError
-from fitexp.models.events import (
-    ItemScores,
-    PastEvents,
-    answered,
-    check_dropout,
-    check_sizes,
-    to_the_end,
-    to_the_start,
-)
+from fitexp.models.events import ItemScores, NextItem, PastEvents, check_dropout, check_sizes
 
 
 class Block(nn.Module):
@@ -56,7 +48,7 @@ class Block(nn.Module):
         return seen
 
 
-class SASRec(nn.Module):
+class SASRec(NextItem):
     """Scores of the item that follows event t, from the events up to t.
 
         x_t = dropout(v_(item t) + W [features_t; profile] + p_k)    event t is the k-th of its row
@@ -69,13 +61,8 @@ class SASRec(nn.Module):
     Learned positions p count from the first event of a row, so that an answer depends neither on
     padding nor on how many events follow. Beyond `spec.window` events the last position is held.
 
-    spec.answers "every": an answer behind each event; "last": one, behind the window.
-    Shapes: `batch` without a fold axis, (B, T, ..); returns (B, S, N). Any T.
-    Raises InputError for a key it cannot take.
+    Shapes and errors: `NextItem`.
     """
-
-    kind = "exercises"
-    stacked = False
 
     def __init__(
         self,
@@ -88,7 +75,7 @@ class SASRec(nn.Module):
         dropout: float,
         side: bool,
     ) -> None:
-        super().__init__()
+        super().__init__(spec=spec)
         check_sizes(embedding=embedding, hidden=hidden, layers=layers, heads=heads)
         check_dropout(dropout)
         if embedding % heads:
@@ -96,7 +83,6 @@ class SASRec(nn.Module):
                 f"model.heads={heads} does not divide model.embedding={embedding}: "
                 "each head takes an equal part of it"
             )
-        self.spec = spec
         sd = embedding**-0.5
         self.events = PastEvents(spec=spec, width=embedding, side=side, sd=sd)
         self.positions = nn.Parameter(torch.randn(spec.window, embedding) * sd)
@@ -109,12 +95,14 @@ class SASRec(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        valid = batch["valid"]
-        x = to_the_start(self.events(batch), valid)
+        y = self.answers_of(self._attended, self.events(batch), batch["valid"])
+        found: Tensor = self.scores(y, self.events.vectors)
+        return found
+
+    def _attended(self, x: Tensor) -> Tensor:
         places = torch.arange(x.shape[1], device=x.device).clamp(max=len(self.positions) - 1)
         x = self.dropout(x + self.positions[places])
         for block in self.blocks:
             x = block(x)
-        y = answered(to_the_end(self.norm(x), valid), self.spec)
-        found: Tensor = self.scores(y, self.events.vectors)
-        return found
+        y: Tensor = self.norm(x)
+        return y

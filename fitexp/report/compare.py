@@ -18,12 +18,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fitexp.data.spec import NOT_READ
 from fitexp.errors import InputError
 from fitexp.metrics import digits, higher_is_better
 from fitexp.report import statistics
 from fitexp.report.folds import joined
 from fitexp.report.statistics import Errors
-from fitexp.report.table import LABELS, model_name
+from fitexp.report.table import LABELS, described_words, model_name
 from fitexp.run import FINISHED, NOT_IDENTITY, PREDICTIONS, RECOMMEND, RECOMMENDED, Run
 from fitexp.targets import closest, did_you_mean
 
@@ -71,6 +72,7 @@ class Result:
     usual: tuple[str, ...]  # metrics that are compared unless others are asked for
     simulated: bool
     protocol: Mapping[str, str]
+    not_read: str  # of what the data offer; "" where the model reads all
     data: tuple[str, str]  # data_hash, split_hash
     errors: dict[tuple[str, str], UnitErrors] = field(default_factory=dict)
 
@@ -176,7 +178,7 @@ def compare(
     marks = [_letters(i) if len(signatures) > 1 else "" for i in range(len(signatures))]
     for row in rows:
         row.mark = ",".join(marks[i] for i in row.protocols if marks[i])
-    notes = _averaged(rows, keys)
+    notes = _averaged(rows, keys) + _not_read(rows)
     for name in names:
         notes += _infer(rows, name, against, resamples, seed)
     protocols = {
@@ -248,6 +250,7 @@ def _result(run: Run) -> Result:
         usual=_usual(spec),
         simulated=simulated,
         protocol=words,
+        not_read=described_words(run).get(NOT_READ, ""),
         data=hashes,
     )
 
@@ -603,6 +606,17 @@ def _averaged(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
     for key, all_words in mixed.items():
         notes.append(f"AVERAGED OVER MORE THAN SEEDS: {key} = {', '.join(sorted(all_words))}")
     return notes
+
+
+def _not_read(rows: Sequence[Row]) -> list[str]:
+    """Which groups leave what of the data's protocol: two may offer the same and read other."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for words in {r.not_read for r in row.results if row.kind == "group" and r.not_read}:
+            found.setdefault(words, []).append(row.name)
+    return [
+        f"not read by {', '.join(dict.fromkeys(names))}: {words}" for words, names in found.items()
+    ]
 
 
 # Inference

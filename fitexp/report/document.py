@@ -41,6 +41,15 @@ class Document:
     records: list[dict[str, Any]]
 
 
+def beneath(document: Document, other: Document) -> Document:
+    """`document` with the sheets and notes of `other` beneath; its records alone."""
+    return Document(
+        sheets=lambda gap: [*document.sheets(gap), *other.sheets(gap)],
+        notes=[*document.notes, *other.notes],
+        records=document.records,
+    )
+
+
 def as_json(document: Document) -> str:
     return json.dumps(document.records, indent=2, allow_nan=False)
 
@@ -148,6 +157,7 @@ def _latex(text: str) -> str:
     return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
 
 
+FOR_PEOPLE = ("table", "md", "latex")  # formats that show sheets and notes
 FORMATS: Mapping[str, Callable[[Document], str]] = {
     "table": as_text,
     "md": as_markdown,

@@ -12,6 +12,8 @@ from typing import Any
 from fitexp.errors import InputError
 from fitexp.targets import closest, did_you_mean
 
+COSTS = ("exercise_attn",)  # networks whose cost can be measured beside a table
+
 
 @dataclass(frozen=True, kw_only=True)
 class PaperRow:
@@ -61,7 +63,8 @@ class PaperTable:
     seeds, folds: a row has seeds x folds runs, pooled over data.fold; overrides: of every row;
     quick: of every row by --quick, "always" or by the choice of data that all rows have; note:
     printed beneath. after: a verb that adds figures to a finished run (`fitexp recommend RUN
-    --evaluate`). sweep: every row once for each value of a key; drawn as curves.
+    --evaluate`). sweep: every row once for each value of a key; drawn as curves. cost: the network
+    whose cost is measured (fitexp/cost.py) and printed beneath, one of COSTS.
     """
 
     name: str
@@ -74,6 +77,7 @@ class PaperTable:
     after: str | None
     sections: tuple[Section, ...]
     sweep: TableSweep | None
+    cost: str | None
 
     @property
     def experiments(self) -> list[str]:
@@ -116,8 +120,11 @@ def paper_table(name: str, values: Any) -> PaperTable:
         values,
         where,
         ("title", "sections"),
-        ("note", "source", "seeds", "folds", "overrides", "quick", "after", "sweep"),
+        ("note", "source", "seeds", "folds", "overrides", "quick", "after", "sweep", "cost"),
     )
+    cost = top.get("cost")
+    if cost is not None and cost not in COSTS:
+        raise InputError(f"{where}: cost is one of {', '.join(COSTS)}, not {cost}")
     source = top.get("source")
     sweep = _sweep(top["sweep"], f"{where}: sweep") if top.get("sweep") else None
     sections = []
@@ -163,6 +170,7 @@ def paper_table(name: str, values: Any) -> PaperTable:
         after=str(top["after"]) if top.get("after") else None,
         sections=tuple(sections),
         sweep=sweep,
+        cost=cost,
     )
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from fitexp import metrics
 from fitexp.data.prepare import Arrays, Prepared
+from fitexp.data.spec import NOT_READ
 from fitexp.models.fitted import Fitted
 from fitexp.report import plots
 from fitexp.report.baselines import BASELINES, write_baselines
@@ -243,6 +244,8 @@ def closing_table(run: Run) -> str:
         "tested on": f"{found['count/test/events']:,.0f} events of "
         f"{found['count/test/users']:,.0f} users",
     }
+    first = ("data", "task", "reads", "profiles", NOT_READ)
+    words = dict(sorted(words.items(), key=lambda word: word[0] not in first))
     notes = Table(box=None, pad_edge=False, show_header=False)
     notes.add_column(style="dim", no_wrap=True)
     notes.add_column()

@@ -18,7 +18,13 @@ from fitexp.models.fitted import FittedSeries
 from fitexp.report import plots
 from fitexp.report.baselines import BASELINES, write_baselines
 from fitexp.report.subgroups import score_subgroups
-from fitexp.report.table import described, model_name
+from fitexp.report.table import (
+    described,
+    described_words,
+    model_name,
+    results_table,
+    training_words,
+)
 from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
 
 FIRST_S = 120.0  # the first two minutes, in which a heart rate rises, are shown apart
@@ -199,3 +205,21 @@ def _steps(arrays: Arrays, rows: NDArray[Any], predicted: NDArray[Any]) -> pd.Da
     if "expected" in arrays:
         table["expected"] = np.asarray(arrays["expected"][rows], np.float64)
     return table
+
+
+def closing_table(run: Run) -> str:
+    """Model, baselines and ceiling of a finished run, and the protocol; at most 100 columns."""
+    found, spec = run.metrics, run.spec
+    return results_table(
+        found,
+        model=model_name(run),
+        unit=str(spec["unit"]),
+        simulated=bool(spec["simulated"]),
+        protocol={
+            **spec["protocol"],
+            "training": run.manifest.get("training") or training_words(run.config),
+            **described_words(run),
+        },
+        horizons=list(spec["horizons"]),
+        counts={k: int(v) for k, v in found.items() if k.startswith("count/")},
+    )

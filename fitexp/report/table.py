@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from fitexp.errors import InputError
 from fitexp.report.text import rendered
 from fitexp.run import DESCRIBED, Run
 
+# kind of data -> the module with its `write_results` and `closing_table`
+RESULTS = {"workouts": "fitexp.report.results", "exercises": "fitexp.report.rankings"}
 LABELS = {
     "ceiling/noise_floor/": "noise floor of the simulator",
     "ceiling/bayes/": "ceiling of the simulator",
@@ -28,29 +31,7 @@ GROUPS = {  # by what the test is parted -> what a part is called
 
 def closing_table(run: Run) -> str:
     """Model, baselines and ceiling of a finished run, and the protocol; at most 100 columns."""
-    metrics = run.metrics
-    spec = run.spec
-    if spec["kind"] == "exercises":
-        from fitexp.report import rankings
-
-        return rankings.closing_table(run)
-    if spec["kind"] == "windows":
-        from fitexp.report import forecasts
-
-        return forecasts.closing_table(run)
-    return results_table(
-        metrics,
-        model=model_name(run),
-        unit=str(spec["unit"]),
-        simulated=bool(spec["simulated"]),
-        protocol={
-            **spec["protocol"],
-            "training": run.manifest.get("training") or training_words(run.config),
-            **described_words(run),
-        },
-        horizons=list(spec["horizons"]),
-        counts={k: int(v) for k, v in metrics.items() if k.startswith("count/")},
-    )
+    return str(importlib.import_module(RESULTS[run.spec["kind"]]).closing_table(run))
 
 
 def described(run: Run) -> dict[str, Sequence[float] | str]:

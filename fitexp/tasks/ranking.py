@@ -15,7 +15,7 @@ from fitexp.data.spec import ExerciseSpec
 from fitexp.errors import InputError
 from fitexp.tasks.task import Task, over_ranks, wide, world
 
-ANSWERS = ("target", "mask", "event")  # never handed to a network
+ANSWERS = ("target", "mask", "event", "had")  # never handed to a network
 
 
 class Ranking(Task):
@@ -30,8 +30,8 @@ class Ranking(Task):
 
     model: batch of `EventGather` without the answers -> logits (L, B, S, N). loss: logits (M, N),
     targets (M,) -> (M,). optimizer: parameters -> Optimizer. spec: of the data.
-    mask_seen: items among the past events that a network is given cannot come: their logits are
-    -inf in training and in every answer (`without_seen`), so that no weight is spent on learning
+    mask_seen: what somebody has had, within the window or before it, cannot come again: its logit
+    is -inf in training and in every answer (`without_seen`), so that no weight is spent on learning
     it. For data where nobody has an item twice, as with ratings of films; raises InputError where
     somebody has.
     """
@@ -64,7 +64,7 @@ class Ranking(Task):
         """(L, B, S, N)"""
         inputs = {name: values for name, values in batch.items() if name not in ANSWERS}
         logits = cast(Tensor, self.model(inputs))
-        return without_seen(logits, batch["items"]) if self.mask_seen else logits
+        return without_seen(logits, batch["had"]) if self.mask_seen else logits
 
     def answer(self, batch: Batch) -> dict[str, Tensor]:
         """Of every row with mask 1: "rows" fold and event, "probability" (n, N) of all items."""
@@ -144,14 +144,15 @@ class Ranking(Task):
         self.train_sums = checkpoint["train_sums"].clone()
 
 
-def without_seen(logits: Tensor, items: Tensor) -> Tensor:
-    """Logits with -inf for every item among the past events that they were made from.
+def without_seen(logits: Tensor, had: Tensor) -> Tensor:
+    """Logits with -inf for every item that was had by then.
 
-    Shapes: logits (L, B, S, N), the last S of T positions; items (L, B, T), N where there is none.
+    Shapes: logits (L, B, S, N), behind the last S of H events; had (L, B, H) the items of these, N
+    where there is none.
     """
     S, N = logits.shape[-2:]
-    had = F.one_hot(items, N + 1)[..., :N].cumsum(dim=-2) > 0
-    return logits.masked_fill(had[..., -S:, :], float("-inf"))
+    seen = F.one_hot(had, N + 1)[..., :N].cumsum(dim=-2) > 0
+    return logits.masked_fill(seen[..., -S:, :], float("-inf"))
 
 
 def _check_new(logits: Tensor, batch: Batch) -> None:

@@ -143,3 +143,19 @@ def test_the_sentinel_stands_beside_one_fold_only() -> None:
         prepared = arrays_of(protocol(split=split), made_table(HISTORIES))
         model = SameProfile(spec=prepared.spec, order=1, prior=1.0)
         assert model.stands_beside(prepared.arrays) is beside
+
+
+@pytest.mark.parametrize(
+    ("model", "order", "said"),
+    [
+        (NextCounter, 0, "past events, profile of the user, profile of items"),
+        (NextCounter, 1, "past events but the last, WHAT, profile of the user, profile of items"),
+        (NextCounter, 2, "past events but the last 2, WHAT, profile of the user, profile of items"),
+        (NextCounter, 3, "WHAT, profile of the user, profile of items"),
+        (SameProfile, 1, "past events but the last 2, WHAT, profile of items"),
+    ],
+)
+def test_what_a_counter_leaves_is_said(model: type[NextCounter], order: int, said: str) -> None:
+    spec = arrays_of(protocol(), made_table(random_histories(4, 7, 5, seed=2))).spec
+    found = model(spec=spec, order=order, prior=1.0).described()
+    assert found == {"not read": said.replace("WHAT", "what is known of past events")}

@@ -164,3 +164,12 @@ def test_dropout_differs_by_fold_and_stops_in_evaluation() -> None:
 def test_another_precision_reaches_parameters_and_buffers() -> None:
     model = Folds(build=Noisy, folds=2).double().eval()
     assert model({"x": torch.ones(2, 40, dtype=torch.float64)}).dtype == torch.float64
+
+
+def test_words_of_the_network_are_passed_on_and_numbers_are_not() -> None:
+    class Talks(nn.Linear):
+        def described(self) -> dict[str, Any]:
+            return {"bias": self.bias.tolist(), "note": "of one fold"}
+
+    assert Folds(build=lambda: Talks(2, 1), folds=3).described() == {"note": "of one fold"}
+    assert Folds(build=lambda: nn.Linear(2, 1), folds=3).described() == {}

@@ -294,3 +294,70 @@ def test_padding_behind_the_events_does_not_matter(name: str) -> None:
     torch.testing.assert_close(
         model(moved)[moved["valid"]], model(batch)[valid], rtol=0, atol=1e-12
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "scores"),
+    [
+        (
+            "gru4rec",
+            "events.vectors events.side.weight events.side.bias memory.weight_ih_l0 "
+            "memory.weight_hh_l0 memory.bias_ih_l0 memory.bias_hh_l0 head.weight head.bias",
+            [-0.31451472746807496, -0.0344168278656963, 0.7080550045625655],
+        ),
+        (
+            "sasrec",
+            "positions events.vectors events.side.weight events.side.bias "
+            + " ".join(
+                f"blocks.{block}.{layer}.{what}"
+                for block in range(2)
+                for layer in ("norm_1", "query_key_value", "mix", "norm_2", "up", "down")
+                for what in ("weight", "bias")
+            )
+            + " norm.weight norm.bias scores.bias",
+            [-0.3631756570536627, -0.5870623104778573, 0.8265373598764811],
+        ),
+        (
+            "pooling",
+            "events.vectors scores.bias",
+            [0.031435657077890054, 0.0342341179276234, -0.0528798872489439],
+        ),
+        (
+            "cnn",
+            "events.vectors layers.0.weight layers.0.bias layers.1.weight layers.1.bias "
+            "scores.bias",
+            [0.035989283035528605, -0.04972197704878762, -0.1567773740624756],
+        ),
+        (
+            "mixture",
+            "events.vectors memory.weight_ih_l0 memory.weight_hh_l0 memory.bias_ih_l0 "
+            "memory.bias_hh_l0 project.weight project.bias scores.bias",
+            [0.07912768462092, 0.17072650011454937, -0.09674667209284601],
+        ),
+    ],
+)
+def test_names_first_values_and_answers_stay(name: str, names: str, scores: list[float]) -> None:
+    """Checkpoints of old runs are loaded by these names, and seeds give these answers."""
+    model = small(name)
+    assert [found for found, _ in model.named_parameters()] == names.split()
+    answer = model(fold(batch_of(SPEC, size=6), 0))[5, 4]
+    assert answer[:3].tolist() == pytest.approx(scores, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_is_said_not_to_be_read_changes_no_answer(name: str) -> None:
+    """And what is not said does."""
+    offered = {
+        "features": "what is known of past events",
+        "profile": "profile of the user",
+        "item_profile": "profile of items",
+    }
+    batch = fold(batch_of(SPEC, size=6), 0)
+    for side in (True, False) if name in ("gru4rec", "sasrec") else (None,):
+        model = small(name, **({} if side is None else {"side": side}))
+        said = model.described()["not read"].split(", ")
+        for key, words in offered.items():
+            other = model({**batch, key: batch[key] + 1.0})
+            assert torch.equal(other, model(batch)) == (words in said)
+    bare = spec_of(window=5, answers="every", features=(), profile=(), item_profile=())
+    assert small(name, spec=bare).described() == {}

@@ -16,7 +16,16 @@ from fitexp.report.document import FORMATS
 from fitexp.report.paper_table import paper_table
 from fitexp.report.rankings import score
 from fitexp.report.reproduce import document as reproduced
-from fitexp.run import BEST, CONFIG_KEYS, METRICS, PREDICTIONS, Run, identity, write_json
+from fitexp.run import (
+    BEST,
+    CONFIG_KEYS,
+    DESCRIBED,
+    METRICS,
+    PREDICTIONS,
+    Run,
+    identity,
+    write_json,
+)
 from tests.report.test_compare import made
 
 ITEMS = 30
@@ -218,3 +227,14 @@ def test_a_papers_figures_stand_beside_measured_ranks(tmp_path: Path) -> None:
     assert "difference to bigram [95 % interval] adjusted p; above zero is better" in text
     assert "SIMULATED" in text
     assert json.loads(FORMATS["json"](found))[0]["simulated"] is True
+
+
+def test_what_a_model_does_not_read_stands_beneath(tmp_path: Path) -> None:
+    """The protocol says what the data offer; two models of it may read other parts."""
+    runs = [ranked(tmp_path / name, model=name) for name in ("items", "all", "more")]
+    for run in (runs[0], runs[2]):
+        write_json(run.file(DESCRIBED), {"not read": "profile of items"})
+    comparison, _ = compare(runs)
+    assert "not read by items, more: profile of items" in comparison.notes
+    assert sum(note.startswith("not read") for note in comparison.notes) == 1
+    assert len(comparison.protocols) == 1

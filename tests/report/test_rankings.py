@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,9 @@ from fitexp import metrics
 from fitexp.data.exercises.protocol import arrays_of
 from fitexp.models.counters import NextCounter
 from fitexp.report import rankings
+from fitexp.report.table import closing_table
 from tests.data.exercises.made import made_table, protocol, random_histories
+from tests.exercise_run import exercise_run
 
 PREPARED = arrays_of(
     protocol(min_past=1), made_table(random_histories(5, 8, 12, seed=4), ceiling=True)
@@ -106,3 +110,12 @@ def test_calibration_error_of_a_hand_worked_case() -> None:
     """Bin 0.8..0.87: mean confidence 0.85, one of two right; bin 0.33..0.4: 0.35, none of one."""
     assert metrics.ece([0.84, 0.86, 0.35], [1, 0, 0]) == pytest.approx((0.7 + 0.35) / 3)
     assert metrics.ece([1.0, 1.0], [1, 1]) == 0
+
+
+def test_the_closing_table_says_what_the_model_does_not_read(tmp_path: Path) -> None:
+    """Beneath what the data offer, before everything else."""
+    run = exercise_run(tmp_path / "run", "gru4rec", data__split="held_out_users")
+    lines = [line.split("  ")[0] for line in closing_table(run).splitlines()]
+    begin = lines.index("data")
+    assert lines[begin : begin + 6] == ["data", "task", "reads", "profiles", "not read", "tested"]
+    assert "\nnot read   profile of items\n" in closing_table(run)

@@ -148,6 +148,7 @@ def test_quick_overrides_are_those_of_the_data_that_all_rows_have() -> None:
         (("sections", 0, "rows", 1), {"row": "x"}, r"rows\[1\]: the key experiment is missing"),
         (("sections", 0, "rows", 0, "paper"), {"test/mae": 1}, "mae is no metric of this section"),
         (("source",), None, "figures of a paper need their source"),
+        (("cost",), "fitrec", "table/made: cost is one of exercise_attn, not fitrec"),
     ],
 )
 def test_mistakes_in_a_table_name_their_place(place: Any, value: Any, said: str) -> None:

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from fitexp.data.spec import KINDS
 from fitexp.data.workouts.protocol import arrays_of
 from fitexp.report import plots
 from fitexp.report.results import WHOLE, predictions_table, score
-from fitexp.report.table import results_table
+from fitexp.report.table import RESULTS, results_table
 from tests.data.workouts.made import protocol, table, trivial
 
 MADE = table()
@@ -112,6 +114,13 @@ def test_a_horizon_behind_a_gap_is_not_scored() -> None:
     ]
     assert known
     assert all(abs(e - o - 60) < 1e-3 for e, o in known)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_data_has_its_results(kind: str) -> None:
+    module = importlib.import_module(RESULTS[kind])
+    for name in ("write_results", "closing_table"):
+        assert getattr(module, name).__module__ == RESULTS[kind]
 
 
 @pytest.mark.parametrize("horizons", [[], ["10s", "60s", "300s"]])

@@ -31,7 +31,7 @@ class Table(nn.Module):
         self.scores = nn.Parameter(torch.randn(folds, items + 1, items, generator=draw))
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        assert not {"target", "mask", "event"} & set(batch)
+        assert not {"target", "mask", "event", "had"} & set(batch)
         fold = torch.arange(len(self.scores))[:, None, None]
         return self.scores[fold, batch["items"][..., self.first :]]
 
@@ -107,17 +107,21 @@ def test_the_norm_over_all_folds_is_not_clipped() -> None:
         module.configure_gradient_clipping(module.configure_optimizers(), 1.0)
 
 
-def whole_histories(histories: dict[str, str], answers: str = "every") -> Prepared:
-    changed = protocol(answers=answers, window=None, min_past=0, folds=2)
+def whole_histories(
+    histories: dict[str, str], answers: str = "every", window: int | None = None
+) -> Prepared:
+    changed = protocol(answers=answers, window=window, min_past=0, folds=2)
     return arrays_of(changed, made_table(histories))
 
 
-@pytest.mark.parametrize("answers", ["every", "last"])
-def test_seen_items_cannot_come(answers: str) -> None:
-    """Of equal logits each film not yet seen gets its equal share: the losses are log(left)."""
+@pytest.mark.parametrize(("answers", "window"), [("every", None), ("last", None), ("last", 2)])
+def test_seen_items_cannot_come(answers: str, window: int | None) -> None:
+    """Of equal logits each film not yet seen gets its equal share: the losses are log(left).
+
+    Also of films that were seen before the window that the network reads."""
     draw = np.random.default_rng(3)
     orders = {f"u{u}": "".join(draw.permutation(list("abcdef"))) for u in range(5)}
-    prepared = whole_histories(orders, answers)
+    prepared = whole_histories(orders, answers, window)
     module = task(prepared=prepared, mask_seen=True)
     torch.nn.init.zeros_(module.model.scores)
     item, step = prepared.arrays["item"], prepared.arrays["step"]
@@ -147,3 +151,8 @@ def test_padding_has_a_finite_gradient_under_the_mask() -> None:
 def test_who_has_an_item_again_is_refused_under_the_mask() -> None:
     with pytest.raises(InputError, match=r"task\.mask_seen=true, but somebody"):
         task(mask_seen=True).training_step(EventGather(PREPARED, "train")(np.arange(9)), 0)
+    again = whole_histories({"u0": "abcda", "u1": "abcde"}, "last", window=1)
+    with pytest.raises(InputError, match=r"task\.mask_seen=true, but somebody"):
+        task(prepared=again, mask_seen=True).training_step(
+            EventGather(again, "train")(np.arange(5)), 0
+        )

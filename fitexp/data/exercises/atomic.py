@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from fitexp.data.exercises.fetch import NAME, movielens_folder
 from fitexp.data.exercises.profiles import Columns, for_names, multi_hot, one_hot, profile_frame
-from fitexp.data.exercises.table import EventTable
-from fitexp.data.exercises.text_tables import keys, numbers, read_tabs, require
+from fitexp.data.exercises.table import EventTable, complete, in_order
+from fitexp.data.exercises.text_tables import ids, keys, numbers, read_tabs, require
 from fitexp.errors import InputError
 
 TYPES = ("token", "token_seq", "float", "float_seq")
@@ -96,14 +96,10 @@ def read_atomic(
         most_values,
         rejected,
     )
-    order = np.arange(len(events))
     if ties == "shuffle":
-        order = np.random.default_rng(seed).permutation(len(events))
-    place = {who: row for row, who in enumerate(users["user"])}
-    by_user = events["user"].map(place).to_numpy()
-    events = events.iloc[np.lexsort((order, events["time"].to_numpy(), by_user))]
+        events = events.iloc[np.argsort(np.random.default_rng(seed).permutation(len(events)))]
     return EventTable(
-        events=events.reset_index(drop=True),
+        events=in_order(events, users["user"]),
         users=users,
         items=items,
         profiles={"full": tuple(users.columns[1:])},
@@ -174,9 +170,8 @@ def _events(
 ) -> pd.DataFrame:
     """user, item, time (days) and the float columns, in file order."""
     frame, file = inter.frame, inter.file
-    require(frame, file, user)
-    require(frame, file, item)
-    columns = {"user": frame[user], "item": frame[item]}
+    columns: dict[str, pd.Series[Any]]
+    columns = {"user": ids(frame, file, user), "item": ids(frame, file, item)}
     if time is None:
         columns["time"] = pd.Series(np.nan, index=frame.index, dtype="float64")
     else:
@@ -190,13 +185,8 @@ def _events(
             raise InputError(f"{file}, line 1: column {name!r} has a name of ours; rename it")
         else:
             columns[name] = numbers(frame, file, name).astype("float32")
-    events = pd.DataFrame(columns)
-    for name in ("user", "item") if time is None else ("user", "item", "time"):
-        unknown = events[name].isna()
-        if unknown.any():
-            rejected[f"events without {name}"] += int(unknown.sum())
-            events = events[~unknown]
-    return events.reset_index(drop=True)
+    needed = ("user", "item") if time is None else ("user", "item", "time")
+    return complete(pd.DataFrame(columns), {name: name for name in needed}, rejected)
 
 
 def _most_rated(

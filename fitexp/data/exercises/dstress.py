@@ -23,8 +23,16 @@ import numpy as np
 import pandas as pd
 
 from fitexp.data.exercises.profiles import Columns, for_names, one_hot, profile_frame
-from fitexp.data.exercises.table import EventTable
-from fitexp.data.exercises.text_tables import keys, numbers, read_commas, require, to_numbers
+from fitexp.data.exercises.table import EventTable, complete, in_order
+from fitexp.data.exercises.text_tables import (
+    ids,
+    keys,
+    numbers,
+    read_commas,
+    require,
+    to_numbers,
+)
+from fitexp.data.sources import folder_of
 from fitexp.errors import InputError
 
 DAY_SPAN = 28.0
@@ -44,11 +52,7 @@ def read_dstress(*, path: str | None) -> EventTable:
     not. Of several columns in expert.csv, the category is all of them: "legs / power".
     Raises InputError that names file, line or column, and what to do.
     """
-    if path is None:
-        raise InputError("data.path is missing: it must be a folder with data.csv and profiles")
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise InputError(f"{path}: not a folder; data.path must hold data.csv and profiles")
+    folder = folder_of(path, "data.csv and profiles")
     rejected: Counter[str] = Counter()
     events = _events(folder / "data.csv", rejected)
     demographic = _profile(folder / "user_demography.csv", "id", "user")
@@ -63,9 +67,7 @@ def read_dstress(*, path: str | None) -> EventTable:
     every = [*exercises["item"], *events["item"].unique()]
     items, lacking = for_names(exercises, "item", list(dict.fromkeys(every)))
     rejected["exercises without a profile (kept)"] = lacking
-    place = {who: row for row, who in enumerate(users["user"])}
-    by_user = events["user"].map(place).to_numpy()
-    events = events.iloc[np.lexsort((events["time"].to_numpy(), by_user))].reset_index(drop=True)
+    events = in_order(events, users["user"])
     past = lag_and_frequency(events)
     for name in ("normlag", "normfreq"):
         differs = (events.pop(name) - past[name]).abs() > PRINTED
@@ -99,7 +101,7 @@ def _events(file: Path, rejected: Counter[str]) -> pd.DataFrame:
     frame = read_commas(file)
     for name in COLUMNS:
         require(frame, file, name)
-    events = pd.DataFrame({"user": frame["id"], "item": frame["activity"]})
+    events = pd.DataFrame({"user": ids(frame, file, "id"), "item": ids(frame, file, "activity")})
     events["time"] = numbers(frame, file, "day")
     for name in ("success", "difficulty", "normlag", "normfreq"):
         events[name] = numbers(frame, file, name).astype("float32")
@@ -108,13 +110,10 @@ def _events(file: Path, rejected: Counter[str]) -> pd.DataFrame:
         raise InputError(
             f"{file}, line {line}, success: {frame['success'].loc[line]!r} must be 1 (done) or 0"
         )
-    for name, column in (("user", "id"), ("item", "activity"), ("time", "day")):
-        unknown = events[name].isna()
-        rejected[f"events without {column}"] = int(unknown.sum())
-        events = events[~unknown]
+    events = complete(events, {"user": "id", "item": "activity", "time": "day"}, rejected)
     if not len(events):
         raise InputError(f"{file}: no event in it; each row needs id, activity and day")
-    return events.reset_index(drop=True)
+    return events
 
 
 def _profile(file: Path, key: str, ours: str) -> pd.DataFrame:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from fitexp.data.exercises.catalogue import read_catalogue
 from fitexp.data.exercises.profiles import profile_frame
-from fitexp.data.exercises.table import EventTable
-from fitexp.data.exercises.text_tables import read_commas, require, to_numbers
+from fitexp.data.exercises.table import EventTable, in_order
+from fitexp.data.exercises.text_tables import ids, read_commas, require, to_numbers
 from fitexp.errors import InputError
 
 NEEDED = ("user_id", "start", "exercise", "weight_kg", "reps")
@@ -64,11 +63,11 @@ def _sets(file: Path, rejected: Counter[str]) -> pd.DataFrame:
     for name in NEEDED:
         require(frame, file, name)
     starts = pd.to_datetime(frame["start"], errors="coerce", utc=True, format="ISO8601")
-    sets = pd.DataFrame({"user": frame["user_id"], "item": frame["exercise"].str.strip()})
+    sets = pd.DataFrame({"user": ids(frame, file, "user_id"), "item": ids(frame, file, "exercise")})
     sets["time"] = (starts - pd.Timestamp(0, tz="UTC")).dt.total_seconds() / SECONDS_PER_DAY
     unusable = {
         "sets without a user": sets["user"].isna(),
-        "sets without an exercise": sets["item"].isna() | (sets["item"] == ""),
+        "sets without an exercise": sets["item"].isna(),
         "sets without a start": frame["start"].isna(),
         "sets whose start is no date and time": starts.isna(),
     }
@@ -86,9 +85,7 @@ def _sets(file: Path, rejected: Counter[str]) -> pd.DataFrame:
     sets = sets[~left_out].reset_index(drop=True)
     if not len(sets):
         raise InputError(f"{file}: no set is left ({dict(rejected) or 'only a header'})")
-    users = {who: row for row, who in enumerate(sets["user"].unique())}
-    order = np.lexsort((sets["time"].to_numpy(), sets["user"].map(users).to_numpy()))
-    return sets.iloc[order].reset_index(drop=True)
+    return in_order(sets, sets["user"].unique())
 
 
 def _events(sets: pd.DataFrame) -> pd.DataFrame:

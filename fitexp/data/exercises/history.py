@@ -12,7 +12,7 @@ import pandas as pd
 from fitexp.data.exercises.protocol import Exercises, features_of
 from fitexp.data.exercises.questions import Question
 from fitexp.data.exercises.table import EventTable
-from fitexp.data.exercises.text_tables import numbers, read_commas, require
+from fitexp.data.exercises.text_tables import ids, numbers, read_commas, require
 from fitexp.errors import InputError
 from fitexp.targets import closest, did_you_mean
 
@@ -25,8 +25,9 @@ def read_history(
     """What follows the events of a file; notes on what it does not say.
 
     CSV, one row an event, oldest first: item; time (days, needed for normlag) and the run's other
-    features, as success, may be left out or empty: unknown. table: that of the run's data; profile
-    (P,): the person's, NaN unknown. Raises InputError with file, line and column.
+    features, as success, may be left out or empty: unknown, which counts as the training mean.
+    normlag and normfreq are computed as they are in the data. table: that of the run's data;
+    profile (P,): the person's, NaN unknown. Raises InputError with file, line and column.
     """
     frame = read_commas(file)
     require(frame, file, "item")
@@ -58,13 +59,18 @@ def _columns(file: Path, given: list[str], wanted: list[str]) -> list[str]:
     for name in others:
         if near := closest(name, lacking):
             raise InputError(f"{file}, line 1: no column {name!r} is read{did_you_mean(near)}")
-    notes = [f"no column {', '.join(lacking)}: unknown"] if lacking else []
+    of_events, said = [name for name in lacking if name != "time"], []
+    if of_events:
+        said.append(f"no column {', '.join(of_events)}: taken as the training mean")
+    if "time" in lacking:
+        said.append("no column time: normlag of an item done before is taken as the training mean")
+    notes = ["; ".join(said)] if said else []
     return notes + ([f"not read: {', '.join(others)}"] if others else [])
 
 
 def _items(frame: pd.DataFrame, file: Path, table: EventTable) -> pd.Series[str]:
     known = table.items["item"].astype(str).tolist()
-    items = frame["item"].str.strip()
+    items = ids(frame, file, "item")
     for line in items.index[~items.isin(known)][:1]:
         raise InputError(f"{file}, line {line}, item: {unknown_item(items.loc[line], known)}")
     return items

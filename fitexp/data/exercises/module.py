@@ -19,8 +19,10 @@ class EventGather:
 
     Batch (N items; S = 1 for "last", T for "every"): items (L, B, T) past items, oldest first, N
     where there is none; valid (L, B, T) there is one; features (L, B, T, F) and profile (L, B, P)
-    scaled, 0 where missing; item_profile (N, Q); target (L, B, S) item that came; mask (L, B, S)
-    1 where it counts; event (L, B, S) its number.
+    scaled, a missing one as the mean of the fold's training part; item_profile (N, Q); target
+    (L, B, S) item that came; mask (L, B, S) 1 where it counts; event (L, B, S) its number; had
+    (L, B, H) items of all that the user did before, N elsewhere: of the whole past, also where the
+    window is shorter; with "every" it is `items`.
     With "every", position t holds event t - 1 and its target is event t.
     """
 
@@ -34,9 +36,10 @@ class EventGather:
         self.nothing, self.window = len(spec.items), spec.window
         self.user, self.item, self.begin = tensor("user"), tensor("item"), tensor("begin")
         self.past = tensor("past")
+        self.longest = int(self.begin.diff().max())
         self.features, self.profile = tensor("features"), tensor("profile")
-        self.feature_scaling = tensor("feature_center"), tensor("feature_scale")
-        self.profile_scaling = tensor("profile_center"), tensor("profile_scale")
+        self.feature_scaling = [tensor(f"feature_{name}") for name in ("mean", "center", "scale")]
+        self.profile_scaling = [tensor(f"profile_{name}") for name in ("center", "center", "scale")]
         self.item_profile = tensor("item_profile")
         self.counts = torch.zeros(spec.folds, len(self.item), dtype=torch.bool)
         self.counts[tuple(tensor(part).T)] = True
@@ -74,9 +77,10 @@ class EventGather:
             user, event, past = self.user[row], row[..., None], self.past[row]
             inside = torch.ones_like(event, dtype=torch.bool)
         valid, past = past >= 0, past.clamp(min=0)
+        items = torch.where(valid, self.item[past], self.nothing)
         counts = self.counts[fold[:, None, None], event] & inside & exists[..., None]
         return {
-            "items": torch.where(valid, self.item[past], self.nothing),
+            "items": items,
             "valid": valid,
             "features": _scaled(self.features[past], self.feature_scaling, fold) * valid[..., None],
             "profile": _scaled(self.profile[user], self.profile_scaling, fold),
@@ -84,14 +88,27 @@ class EventGather:
             "target": self.item[event],
             "mask": counts.float(),
             "event": event,
+            "had": items if self.every else self._had(user, event),
         }
 
+    def _had(self, user: Tensor, event: Tensor) -> Tensor:
+        """(L', B, H) items of users (L', B) before their events (L', B, 1); H: the most of a user.
 
-def _scaled(values: Tensor, scaling: tuple[Tensor, Tensor], fold: Tensor) -> Tensor:
-    """values (L', ..., F) by the mean and standard deviation of folds (L',); missing: 0."""
+        It costs a number an event of the longest history: nothing beside a network's step.
+        """
+        before = self.begin[user][..., None] + torch.arange(self.longest)
+        return torch.where(before < event, self.item[torch.minimum(before, event)], self.nothing)
+
+
+def _scaled(values: Tensor, scaling: list[Tensor], fold: Tensor) -> Tensor:
+    """(values (L', ..., F) - center) / scale of folds (L',); what is missing, NaN, is the mean.
+
+    scaling: mean, center, scale, each (L, F). A success of unknown outcome is no failure: success,
+    normlag and normfreq are not centred, so that 0 is a value of theirs and the mean is not 0.
+    """
     shape = (len(fold), *[1] * (values.ndim - 2), values.shape[-1])
-    center, scale = (s[fold].view(shape) for s in scaling)
-    return ((values - center) / scale).nan_to_num(nan=0.0)
+    mean, center, scale = (s[fold].view(shape) for s in scaling)
+    return (torch.where(values.isnan(), mean, values) - center) / scale
 
 
 class ExercisesData(PreparedBatches):

@@ -56,7 +56,7 @@ class Exercises:
     last_part: of each user's events by order; random: of all events. Windows of a random split
     overlap those of training: the baseline `same_profile` shows what that is worth.
     Features (but success, normlag and normfreq) and profiles are z-scores by the training part of
-    each fold; missing values are 0 then.
+    each fold; a missing value counts as the mean there.
     augment: none; expert, rules: train on further copies of each training user's history as well,
     with `augment_share` of its items replaced by others of the same category, or by what rules of
     `rule_support` and `rule_confidence` set beside them (`augment.by_rules`; mined for each fold);
@@ -139,7 +139,11 @@ class Exercises:
         Raises InputError with `spec`: a ranking is tested on the data of its run only.
         """
         if spec is not None:
-            raise InputError("a model of exercises is tested on its run's own data only")
+            raise InputError(
+                "a run of exercises is tested on its own data only: use fitexp evaluate RUN "
+                "adapt=NAME or expert=NAME (the same test with help), fitexp recommend RUN "
+                "--history FILE (other events), or train a new run on other data"
+            )
         return prepared(self, EventTable, lambda table: arrays_of(self, table), None, allow)
 
 
@@ -149,13 +153,15 @@ def arrays_of(protocol: Exercises, table: EventTable) -> Prepared:
     (E events, U users, N items, L folds, T window, F features, P and Q columns of profiles)
     user, item, step (E,) numbers, step within the user; begin (U+1,); past (E, T) events before,
     the nearest last, -1 none; features (E, F), profile (U, P), NaN missing; *_center, *_scale (L,
-    F or P); item_profile (N, Q) scaled; part (L, E) of `splits`; train, val, test (R, 2) fold and
-    event; user_id (U,), item_id (N,); ceiling (E, N) where the source knows it.
+    F or P); feature_mean (L, F) what a missing feature counts as, unscaled; item_profile (N, Q)
+    scaled; part (L, E) of `splits`; train, val, test (R, 2) fold and event; user_id (U,), item_id
+    (N,); ceiling (E, N) where the source knows it.
     Augmented, copied histories are further users with the names of their origins, whose events
     stand behind the E (part and ceiling do not know them) and appear in `train` alone.
     """
     user_ids = table.users["user"].to_numpy(dtype=str)
     item_ids = table.items["item"].to_numpy(dtype=str)
+    _check_bare(table.name, (*user_ids.tolist(), *item_ids.tolist()))
     user = _numbers(table.events["user"].to_numpy(dtype=str), user_ids)
     item = _numbers(table.events["item"].to_numpy(dtype=str), item_ids)
     if not len(user):
@@ -170,8 +176,9 @@ def arrays_of(protocol: Exercises, table: EventTable) -> Prepared:
     profile = _columns(table.users, _profile(protocol, table))
     item_names = tuple(str(c) for c in table.items if c != "item") if protocol.item_profile else ()
     item_profile = _columns(table.items, item_names)
-    center, scale = _by_fold(features, part == splits.TRAIN, protocol.features)
-    trained = np.stack([np.bincount(user, p == splits.TRAIN, len(user_ids)) > 0 for p in part])
+    trains = part == splits.TRAIN
+    center, scale = _by_fold(features, trains, protocol.features)
+    trained = np.stack([np.bincount(user, p, len(user_ids)) > 0 for p in trains])
     profile_center, profile_scale = _by_fold(profile, trained, ())
     everything = np.ones((1, len(item_ids)), bool)
     item_center, item_scale = _by_fold(item_profile, everything, ())
@@ -232,7 +239,15 @@ def arrays_of(protocol: Exercises, table: EventTable) -> Prepared:
         "data_hash": digest(*(arrays[name] for name in sorted(arrays)), spec.to_dict()),
         "split_hash": digest(user_ids, part),
     }
+    arrays["feature_mean"], _ = _by_fold(features, trains, ())  # no data of its own: in no hash
     return Prepared(spec, arrays, report)
+
+
+def _check_bare(source: str, names: Sequence[str]) -> None:
+    """Raise InputError for blanks around a name: files of answers and histories leave them out."""
+    for name in names:
+        if name != name.strip():
+            raise InputError(f"{source}: {name!r} has blanks around it; its reader must strip them")
 
 
 def _whole(value: object, low: int) -> bool:

@@ -82,7 +82,8 @@ def asked(own: Prepared, questions: Sequence[Question], part: str) -> Prepared:
     unknown = np.full((1, len(spec.features)), np.nan, np.float32)
     items = [[*q.items[c:], q.answer] for q, c in zip(questions, cut, strict=True)]
     features = [[q.features[c:], unknown] for q, c in zip(questions, cut, strict=True)]
-    kept = ("feature_center", "feature_scale", "profile_center", "profile_scale", "item_profile")
+    kept = ["item_profile", "feature_mean"]
+    kept += [f"{of}_{what}" for of in ("feature", "profile") for what in ("center", "scale")]
     parts = np.full((spec.folds, len(user)), splits.OUT, np.int8)
     fold, events = answering(spec), begin[1:] - 1
     parts[fold, events] = {name: number for number, name in splits.NAMES.items()}[part]

@@ -132,10 +132,28 @@ def to_numbers(values: pd.Series[str]) -> pd.Series[float]:
     return found.where(found.abs() <= LARGEST)
 
 
-def keys(frame: pd.DataFrame, file: Path, column: str) -> pd.Series[str]:
-    """A column that names each row: InputError where a name is missing or comes twice."""
+def ids(frame: pd.DataFrame, file: Path, column: str) -> pd.Series[str]:
+    """A column of names of users, items or questions, without blanks around them; NaN where empty.
+
+    Raises InputError where two names become one: are they the same?
+    """
     require(frame, file, column)
     values = frame[column]
+    first = values.dropna().drop_duplicates()  # a line of each name
+    bare = first.map(str.strip)
+    for line in bare.index[bare.duplicated() & (bare != "")][:1]:
+        other = first.index[bare == bare.loc[line]][0]
+        raise InputError(
+            f"{file}, line {line}, {column}: {first.loc[line]!r} and {first.loc[other]!r} (line "
+            f"{other}) differ by blanks around them only; write one of them"
+        )
+    found = values.map(dict(zip(first, bare, strict=True)))
+    return found.mask(found == "")
+
+
+def keys(frame: pd.DataFrame, file: Path, column: str) -> pd.Series[str]:
+    """`ids` of which each names a row: InputError where one is missing or comes twice."""
+    values = ids(frame, file, column)
     for line in frame.index[values.isna()][:1]:
         raise InputError(f"{file}, line {line}, {column}: empty; each row needs its own name")
     for line in frame.index[values.duplicated()][:1]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fitexp.data.sources import folder_of
 from fitexp.data.workouts.fit import read_fit
 from fitexp.data.workouts.recording import DAMAGED, Activity, RefusedError, activity_of
 from fitexp.data.workouts.table import WorkoutTable, reasons
@@ -142,11 +143,7 @@ def read_activities(*, path: str | None, same_start_s: float) -> WorkoutTable:
     heart rates is kept. Files without heart rate, without times or without samples are left out;
     every reason is counted in `rejected`, as is what was dropped from the files that are kept.
     """
-    if path is None:
-        raise InputError("data.path is missing: data=activities needs data.path=FOLDER")
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise InputError(f"{path}: not a folder; data.path must hold FIT, TCX or GPX files")
+    folder = folder_of(path, "FIT, TCX or GPX files")
     owners = _read_owners(folder)
     rejected: Counter[str] = Counter()
     sessions: list[dict[str, Any]] = []

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fitexp.data.sources import folder_of
 from fitexp.errors import InputError
 
 HEART_RATE_BPM = (30.0, 230.0)  # outside: missing
@@ -68,11 +69,7 @@ def read_workout_table(*, path: str | None) -> WorkoutTable:
     of a session that is not listed are left out. All of that is counted in `rejected`.
     Raises InputError that names file, line or column, and what to do.
     """
-    if path is None:
-        raise InputError("data.path is missing: data=workout_table needs data.path=FOLDER")
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise InputError(f"{path}: not a folder; data.path must hold sessions.csv and samples*")
+    folder = folder_of(path, "sessions.csv and samples*")
     rejected: Counter[str] = Counter()
     sessions = _read_sessions(folder)
     files = sorted([*folder.glob("samples*.parquet"), *folder.glob("samples*.csv")])

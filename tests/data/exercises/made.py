@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from fitexp.compose import strip
 from fitexp.data.exercises.protocol import Exercises
 from fitexp.data.exercises.table import EventTable
 from tests.toy_run import CONF
@@ -70,6 +71,6 @@ def source(*, path: str | None, histories: dict[str, str]) -> EventTable:
 def protocol(**changed: Any) -> Exercises:
     """The protocol with the defaults of conf/data/_exercises.yaml, without baselines."""
     values = yaml.safe_load((CONF / "data" / "_exercises.yaml").read_text())
-    values = {k: v for k, v in values.items() if k not in ("defaults", "_target_")}
+    values = {k: v for k, v in strip(values).items() if k not in ("defaults", "_target_")}
     values |= {"path": None, "source": {}, "baselines": {}, **changed}
     return Exercises(**values)

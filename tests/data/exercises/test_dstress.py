@@ -163,9 +163,9 @@ NUMBERS = FLOATS | st.just(float("nan"))
 def tables(draw: st.DrawFn) -> EventTable:
     """Any table that the format can hold; each word of a profile is somebody's."""
     users = draw(
-        st.lists(st.text("ab, \"'é", min_size=1).map("u{}".format), unique=True, min_size=1)
+        st.lists(st.text("ab, \"'é", min_size=1).map("u{}.".format), unique=True, min_size=1)
     )
-    items = draw(st.lists(st.text("ab,=é", min_size=1).map("i{}".format), unique=True, min_size=1))
+    items = draw(st.lists(st.text("ab,=é", min_size=1).map("i{}.".format), unique=True, min_size=1))
     rows = []
     for user in users:
         days = sorted(draw(st.lists(st.integers(0, 300).map(lambda n: n / 7), min_size=1)))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fitexp.data import splits
 from fitexp.data.exercises.module import EventGather, ExercisesData
 from fitexp.data.exercises.protocol import EVERYONE, arrays_of
+from fitexp.data.prepare import digest
 from fitexp.errors import InputError
 from tests.data.exercises.made import made_table, protocol, random_histories
 
@@ -29,6 +30,36 @@ def test_features_of_a_hand_worked_history() -> None:
     days = [1, 1, 1, 3 / 28, 3 / 28, 1, 1 / 28, 1, 1, 1, 1, 1]
     np.testing.assert_allclose(lag, days, rtol=1e-6)
     np.testing.assert_allclose(uses * 12, [0, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0], rtol=1e-6)
+
+
+def test_what_is_unknown_of_an_event_is_the_mean_of_the_folds_training_part() -> None:
+    """Neither a failure (success 0) nor done today (normlag 0): both are values of their own."""
+    table = made_table(HISTORIES)
+    table.events.loc[[0, 6], "success"] = np.nan
+    table.events.loc[3:4, "time"] = np.nan
+    prepared = arrays_of(protocol(min_past=0, window=6), table)
+    batch = EventGather(prepared, "test").of(torch.tensor([[4]] * 4), torch.arange(4))  # ann's last
+    success, _, lag, uses = batch["features"][:, 0, -4:].permute(2, 0, 1).numpy()  # (L, 4)
+    known = table.events["success"].to_numpy()
+    days = np.array([1, 1, 1, np.nan, np.nan, 1, 1 / 28, 1, 1, 1, 1, 1])
+    others = [[5, 12], [0, 5, 9, 12], [0, 9], [0, 12]]  # training events of each fold, from, to
+    for fold, edges in enumerate(others):
+        rows = np.concatenate(
+            [np.arange(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        )
+        mean = np.nanmean(known[rows])
+        np.testing.assert_allclose(success[fold], [mean, 0, 1, 0], rtol=1e-6)
+        np.testing.assert_allclose(lag[fold], [1, 1, 1, np.nanmean(days[rows])], rtol=1e-6)
+        assert 0 < mean < 1
+    np.testing.assert_allclose(uses * 12, [[0, 0, 0, 1]] * 4, rtol=1e-6)
+
+
+def test_the_mean_of_what_is_unknown_leaves_the_hash_alone() -> None:
+    """It follows from the other arrays; runs that were made before it can still be read."""
+    prepared = arrays_of(protocol(), made_table(HISTORIES))
+    others = {name: values for name, values in prepared.arrays.items() if name != "feature_mean"}
+    found = digest(*(others[name] for name in sorted(others)), prepared.spec.to_dict())
+    assert prepared.report["data_hash"] == found
 
 
 def test_each_user_is_left_out_once_and_once_nobody() -> None:

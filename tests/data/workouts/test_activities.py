@@ -503,7 +503,7 @@ def test_a_folder_without_activities(tmp_path: Path) -> None:
         read_activities(path=str(tmp_path), same_start_s=2.0)
     with pytest.raises(InputError, match="not a folder"):
         read_activities(path=str(tmp_path / "absent"), same_start_s=2.0)
-    with pytest.raises(InputError, match=r"needs data\.path"):
+    with pytest.raises(InputError, match=r"data\.path is missing: it must be a folder with"):
         read_activities(path=None, same_start_s=2.0)
 
 

@@ -86,7 +86,7 @@ def test_one_line_says_what_is_wrong(folder: Path, file: str, text: str, message
 def test_missing_and_truncated_files(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a folder"):
         read_workout_table(path=str(tmp_path / "absent"))
-    with pytest.raises(InputError, match=r"needs data\.path"):
+    with pytest.raises(InputError, match=r"data\.path is missing: it must be a folder with"):
         read_workout_table(path=None)
     (folder / "samples.csv").unlink()
     with pytest.raises(InputError, match=r"no samples\*"):
