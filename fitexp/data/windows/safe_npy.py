@@ -7,7 +7,6 @@ below, not for numpy's own functions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import _Unpickler  # C's Unpickler fills the memory at one wrong memo number
@@ -125,8 +124,6 @@ class _Array:
         _, shape, dtype, _, content = self.state
         if dtype.code not in ("O", "O8") or not isinstance(content, list):
             raise ValueError("its pickle is not the array of objects that it says it is")
-        if len(content) != math.prod(shape):
-            raise ValueError(f"it is cut: {len(content)} values for the shape {shape}")
         flat = np.empty(len(content), dtype=object)
         flat[:] = content
         return flat.reshape(shape)  # numpy writes the values row by row, whatever the flag says

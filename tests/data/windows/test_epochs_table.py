@@ -276,6 +276,15 @@ def test_parquet_of_other_kinds(tmp_path: Path) -> None:
         file
     )
     assert [r.user for r in read(file).recordings()] == ["u0", "u1"]
+    table.set_index(pd.Index(range(5, 11))).to_parquet(file, index=True)
+    assert "__index_level_0__" in pq.read_schema(file).names
+    assert read(file).series == ("one",)
+    table.assign(user="").to_parquet(file)
+    with pytest.raises(InputError, match="no row with a user"):
+        read(file)
+    table.assign(user=["a", "a", "", "b", "b", "b"]).to_parquet(file)
+    with pytest.raises(InputError, match="row 3, user: empty"):
+        list(read(file).recordings())
     table.assign(user=1.5).to_parquet(file)
     with pytest.raises(InputError, match="texts or whole numbers"):
         read(file)
