@@ -15,7 +15,11 @@ from fitexp.report.text import rendered
 from fitexp.run import DESCRIBED, Run
 
 # kind of data -> the module with its `write_results` and `closing_table`
-RESULTS = {"workouts": "fitexp.report.results", "exercises": "fitexp.report.rankings"}
+RESULTS = {
+    "workouts": "fitexp.report.results",
+    "exercises": "fitexp.report.rankings",
+    "windows": "fitexp.report.forecasts",
+}
 LABELS = {
     "ceiling/noise_floor/": "noise floor of the simulator",
     "ceiling/bayes/": "ceiling of the simulator",

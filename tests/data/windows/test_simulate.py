@@ -252,7 +252,7 @@ def test_full_effort_reaches_the_maximal_heart_rate_and_none_the_resting_one(cal
 
 
 def test_means_and_spreads_add_up_to_gravity_and_movement() -> None:
-    """E|a|^2 = (1 g)^2 + 3 (1.2 VM-HPF)^2; the spreads' LN(1, 0.15) adds 4.6 % to what is theirs."""
+    """E|a|^2 = (1 g)^2 + 3 (1.2 VM-HPF)^2; the spreads' LN(1, 0.15) adds 4.6 % to theirs."""
     got = wrist(doing([3.0] * 4000, simulate.WALK), rng())
     means, spreads, move = got[:, 0:6:2], got[:, 1:6:2], got[:, 7]
     theirs = (spreads**2).sum(1) / np.exp(2 * 0.15**2)
