@@ -55,6 +55,11 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
             values=("--user", "--queue", "--level", "--answers", "--update"),
         ),
     },
+    "embed": {
+        "windows": Action(
+            does="fitexp.embed:command", values=("-o", "--pool"), flags=("--windows",)
+        ),
+    },
     "explain": {
         "workouts": Action(
             does="fitexp.explain:command", says="which inputs matter", values=("-o", "--user")
@@ -86,6 +91,13 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
             says="what asking an expert would gain",
             values=("-o", "--policy", "--update", "--rate"),
             flags=("--search",),
+        ),
+    },
+    "transfer": {
+        "windows": Action(
+            does="fitexp.transfer_command:command",
+            values=("-o", "--outcome", "--pool", "--users", "--beside", "--draws"),
+            flags=("--evaluate",),
         ),
     },
 }

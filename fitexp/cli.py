@@ -43,6 +43,8 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp recommend RUN --user ID               exercises that come next; ask an expert?
   fitexp ask RUN --queue FILE | --answers FILE questions to an expert; his answers tune the run
   fitexp replay RUN [--update U] [--rate R]    active learning over a ranking's left-out users
+  fitexp transfer RUN [--outcome NAME,..]      what embeddings tell of users, beside baselines
+  fitexp embed RUN [-o users.parquet]          embeddings of users, or of windows, as a table
   fitexp rerun RUN [--fresh]                   train again from the folder alone; do figures agree?
   fitexp ls [PATH] [--filter F] [--sort KEY]   runs under PATH (outputs/) with their status and test
   fitexp diff RUN RUN                          config, code, data and figures that differ
@@ -169,6 +171,28 @@ whom an expert would be asked about, what his answers change, figures with inter
   --search         choose each update's setting on even-numbered users, report it on the others
                    (minutes; margin and random, 0.1,0.15): replay_search.csv
   -o DIR           replay.json, replay.csv, three pictures (default: the run's folder)
+  --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
+""",
+    "transfer": """\
+fitexp transfer RUN [OPTIONS]: outcomes of users (age, fitness, ...) from the run's embeddings by a
+linear probe, beside resting heart rate alone, feature means and noise; intervals over test users
+
+  --outcome N,...  columns of the users' table (default: the eight of Step2Heart's table 5)
+  --users FILE     outcomes from a CSV or Parquet table: user_id and columns of numbers
+  --pool HOW       mean (default) | min | max | median: of a user's windows
+  --beside RUN,... embeddings of other runs on the same users, as an autoencoder's
+  --draws N        probes of noise for each outcome, 0 for none (default: 10)
+  --evaluate       the AUCs go into the run's metrics.json as well; takes no other option
+  -o DIR           transfer.json, transfer.csv, two pictures (default: the run's folder)
+  --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
+""",
+    "embed": """\
+fitexp embed RUN [OPTIONS]: a Parquet table of user_id, part, windows, e_0, e_1, ...: each user's
+embedding, pooled over his windows
+
+  --windows        a row a window: user_id, part, step (the row of the user it begins at), e_0, ...
+  --pool HOW       mean (default) | min | max | median
+  -o FILE          default: users.parquet
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 """,
     "rerun": """\
@@ -300,6 +324,8 @@ def _command(words: list[str]) -> int:
         "recommend": functools.partial(_act, "recommend"),
         "ask": functools.partial(_act, "ask"),
         "replay": functools.partial(_act, "replay"),
+        "transfer": functools.partial(_act, "transfer"),
+        "embed": functools.partial(_act, "embed"),
         "rerun": _rerun_command,
         "ls": _ls_command,
         "diff": _diff_command,

@@ -1,12 +1,14 @@
-"""Errors of predictions, in the target's unit, and figures of ranks. Pure, float64."""
+"""Errors of predictions, in the target's unit, figures of ranks and of bands. Pure, float64."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 # Beginnings of names of figures that are better when higher.
-HIGHER = ("hit_at_", "mrr", "top1", "top5", "top10", "ndcg")
+HIGHER = ("auc", "hit_at_", "mrr", "top1", "top5", "top10", "ndcg")
 SHARES = ("hit_at_", "mrr", "ndcg")  # from 0 to 1; the others are percent
 
 
@@ -18,6 +20,11 @@ def mae(target: ArrayLike, prediction: ArrayLike) -> float:
 def rmse(target: ArrayLike, prediction: ArrayLike) -> float:
     """sqrt(mean (y_hat - y)^2), pooled over all steps."""
     return float(np.sqrt(np.mean(_error(target, prediction) ** 2)))
+
+
+def mse(target: ArrayLike, prediction: ArrayLike) -> float:
+    """mean (y_hat - y)^2, in the unit's square."""
+    return float(np.mean(_error(target, prediction) ** 2))
 
 
 def mae_sequence(target: ArrayLike, prediction: ArrayLike, unit: ArrayLike) -> float:
@@ -90,3 +97,51 @@ def ece(confidence: ArrayLike, hit: ArrayLike, bins: int = 15) -> float:
     number = np.minimum((sure * bins).astype(int), bins - 1)
     gap = np.bincount(number, sure, bins) - np.bincount(number, right, bins)
     return float(np.abs(gap).sum() / len(sure))
+
+
+# Quantiles and bands
+
+
+def mean_pinball(target: ArrayLike, quantiles: ArrayLike, levels: ArrayLike) -> float:
+    """Mean over rows and levels a of max(a e, (a - 1) e), e = y - quantile; quantiles (n, J)."""
+    error = np.asarray(target, np.float64)[:, None] - np.asarray(quantiles, np.float64)
+    level = np.asarray(levels, np.float64)
+    return float(np.maximum(level * error, (level - 1.0) * error).mean())
+
+
+def crossings(quantiles: ArrayLike) -> float:
+    """Share of rows whose quantiles (n, J), levels ascending, are not sorted."""
+    return float((np.diff(np.asarray(quantiles, np.float64), axis=1) < 0).any(axis=1).mean())
+
+
+def coverage(target: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
+    """Share of targets within the band, its ends included."""
+    y = np.asarray(target, np.float64)
+    return float(np.mean((np.asarray(low) <= y) & (y <= np.asarray(high))))
+
+
+def calibrated(
+    low: ArrayLike,
+    high: ArrayLike,
+    *,
+    target_cal: ArrayLike,
+    low_cal: ArrayLike,
+    high_cal: ArrayLike,
+    share: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The band widened (or narrowed) by what held `share` of n other targets: (low - q, high + q).
+
+    q: the ceil((n + 1) share)-th smallest of max(low_i - y_i, y_i - high_i), infinite where that
+    is more than n. A target that is exchangeable with those n is covered with probability
+    ceil((n + 1) share) / (n + 1), more where scores are tied.
+    Source: Romano, Patterson, Candes, "Conformalized Quantile Regression", NeurIPS 2019. Windows
+    of one person are not exchangeable with another's: calibrate on other users, and look at the
+    coverage by user.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share={share}: between 0 and 1")
+    y = np.asarray(target_cal, np.float64)
+    scores = np.sort(np.maximum(np.asarray(low_cal) - y, y - np.asarray(high_cal)))
+    rank = math.ceil(round((len(scores) + 1) * share, 9))
+    q = scores[rank - 1] if rank <= len(scores) else np.inf
+    return np.asarray(low, np.float64) - q, np.asarray(high, np.float64) + q

@@ -310,6 +310,38 @@ def attention_of(
     return weights, over_time, steps
 
 
+def embeddings(
+    run: Run, prepared: Prepared | None = None, allow: Allow = None, device: str | None = None
+) -> dict[str, Predictions]:
+    """What the run's network makes of every window of a part, its `embed`, by part.
+
+    Each part has "rows" (n, 2), user and first row, and "embedding" (n, D), in their order.
+    prepared: other data must fit the run's spec; None: the run's own, which must be unchanged.
+    Raises InputError where the network has no embedding.
+    """
+    prepared = _same_data(run, prepared, allow)
+    if _fitted_at_once(run.config, allow):
+        raise InputError(f"{run.path} is no network: it has no embedding of a window")
+    module, data = _best(run, prepared, allow, device)
+    embed = getattr(module.model, "embed", None)
+    if not callable(embed):
+        name = type(module.model).__name__
+        raise InputError(f"{run.path}: {name} has no embedding of a window")
+    module.eval()
+    found: dict[str, Predictions] = {}
+    for part in ("train", "val", "test"):
+        batches: list[Batch] = []
+        with torch.inference_mode():
+            for batch in data.batches(part):
+                there = _at(module, batch)
+                batches.append({"rows": there["rows"].cpu(), "embedding": embed(there).cpu()})
+        if batches:
+            whole = {name: torch.cat([b[name] for b in batches]).numpy() for name in batches[0]}
+            order = np.lexsort(whole["rows"].T[::-1])
+            found[part] = {name: values[order] for name, values in whole.items()}
+    return found
+
+
 def own_data(run: Run, allow: Allow = None) -> Prepared:
     """The arrays a run was trained on. Raises InputError where the data are gone or changed."""
     return _same_data(run, None, allow)

@@ -90,11 +90,11 @@ def test_options_of_another_kind_and_mistakes(words: str, said: str) -> None:
 
 
 def test_every_action_can_be_imported_and_has_a_user() -> None:
-    """A replay goes over all left-out users."""
+    """A replay goes over all left-out users, a transfer and a table of embeddings over all."""
     import importlib
 
     for verb, kinds in ACTIONS.items():
         for action in kinds.values():
             module, _, function = action.does.partition(":")
             assert callable(getattr(importlib.import_module(module), function)), verb
-            assert ("--user" in action.values) == (verb != "replay")
+            assert ("--user" in action.values) == (verb not in ("embed", "replay", "transfer"))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import mean_absolute_error, root_mean_squared_error
+from sklearn.metrics import mean_absolute_error, mean_pinball_loss, root_mean_squared_error
 
 from fitexp import metrics
 
@@ -49,3 +49,72 @@ def test_only_figures_of_ranks_are_better_when_higher() -> None:
         assert metrics.higher_is_better(name)
     for name in ("test/mae_bpm", "test/at_10s/rmse_bpm", "count/test/recommend/workouts"):
         assert not metrics.higher_is_better(name)
+
+
+def test_mean_pinball_is_scikit_learns() -> None:
+    rng = np.random.default_rng(1)
+    y, p, levels = rng.gamma(2, 20, 300), rng.normal(40, 9, (300, 3)), [0.05, 0.5, 0.9]
+    wanted = [mean_pinball_loss(y, p[:, j], alpha=level) for j, level in enumerate(levels)]
+    assert metrics.mean_pinball(y, p, levels) == pytest.approx(np.mean(wanted), rel=3e-14)
+
+
+def test_crossings_and_coverage_by_hand() -> None:
+    """Equal neighbours do not cross; a target on the edge is covered."""
+    assert metrics.crossings([[1, 2, 3], [1, 1, 3], [1, 3, 2], [2, 1, 3]]) == 0.5
+    assert metrics.coverage([5, 6, 7, 9], low=[5, 7, 6, 6], high=[6, 8, 7, 8]) == 0.5
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(-50, 50), st.integers(-9, 9), st.integers(0, 9)),
+        min_size=2,
+        max_size=15,
+    ),
+    st.sampled_from([0.5, 0.8, 0.9]),
+)
+def test_a_calibrated_band_keeps_its_finite_sample_law(
+    rows: list[tuple[int, int, int]], share: float
+) -> None:
+    """Each of n + 1 rows against the n others: ceil((n + 1) share) are covered, more if tied.
+
+    Every order of exchangeable rows is as likely, so this share is the probability of coverage.
+    """
+    y, low, width = (np.array(column, np.float64) for column in zip(*rows, strict=True))
+    high = low + width
+    covered = 0
+    for row in range(len(y)):
+        others = np.arange(len(y)) != row
+        band = metrics.calibrated(
+            low[[row]],
+            high[[row]],
+            target_cal=y[others],
+            low_cal=low[others],
+            high_cal=high[others],
+            share=share,
+        )
+        covered += metrics.coverage(y[[row]], *band) == 1.0
+    wanted = min(len(y), int(np.ceil(np.round(len(y) * share, 9))))
+    scores = np.maximum(low - y, y - high)
+    assert covered == wanted if len(set(scores.tolist())) == len(y) else covered >= wanted
+
+
+def test_a_band_that_is_too_wide_is_narrowed() -> None:
+    """Nine targets lie 3 to 11 within the edges: 80 % of 10 is the 8th, 4 within."""
+    y = np.zeros(9)
+    edge = np.arange(3.0, 12.0)
+    band = metrics.calibrated(
+        [-20.0], [20.0], target_cal=y, low_cal=-edge, high_cal=edge, share=0.8
+    )
+    assert [float(side[0]) for side in band] == [-16.0, 16.0]
+
+
+def test_too_few_targets_to_calibrate_leave_no_bound() -> None:
+    low, high = metrics.calibrated(
+        [0.0], [1.0], target_cal=[0.5] * 8, low_cal=[0.0] * 8, high_cal=[1.0] * 8, share=0.9
+    )
+    assert (low[0], high[0]) == (-np.inf, np.inf)
+
+
+def test_a_share_is_between_0_and_1() -> None:
+    with pytest.raises(ValueError, match="share=90"):
+        metrics.calibrated([], [], target_cal=[], low_cal=[], high_cal=[], share=90)

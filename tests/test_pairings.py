@@ -19,6 +19,7 @@ FEW_WORKOUTS = "data.source.athletes=4 data.source.workouts=5"
         (f"model=trigram {FEW_WORKOUTS}", "takes data of kind exercises"),
         ("model=exercise_attn data=workouts_sim", "no key 'data.answers'"),
         (f"model=exercise_attn loss=mse {FEW_USERS}", "loss squared_error is not for Ranking"),
+        (f"loss=joint_heads {FEW_WORKOUTS}", "loss joint_heads is not for Regression"),
         (
             f"model=exercise_attn task=regression {FEW_USERS}",
             "task Regression is for data of kind workouts",

@@ -26,6 +26,13 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
+class Stored:
+    """An array that is too large to hold: a .npy file, which `cached` moves into the cache."""
+
+    file: Path
+
+
+@dataclass(frozen=True)
 class Prepared:
     """What a data protocol hands on: arrays, what may be known of them, what was rejected.
 
@@ -110,7 +117,10 @@ def cached(key: str, make: Callable[[], Prepared]) -> Prepared:
         ) from error
     try:
         for name, array in made.arrays.items():
-            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            if isinstance(array, Stored):
+                shutil.move(array.file, temporary / f"{name}.npy")
+            else:
+                np.save(temporary / f"{name}.npy", array, allow_pickle=False)
         described = {"spec": made.spec.to_dict(), "report": made.report, "arrays": [*made.arrays]}
         (temporary / "prepared.json").write_text(json.dumps(described), encoding="utf-8")
         try:

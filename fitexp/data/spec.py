@@ -26,7 +26,8 @@ class Scale:
 class Spec(ABC):
     """Facts of prepared data of any kind that cross into a run folder. Plain values, torch-free.
 
-    kind: "workouts" or "exercises"; source: name of the reader; simulated: made by a program.
+    kind: "workouts", "exercises" or "windows"; source: name of the reader; simulated: made by a
+    program.
     protocol: what is printed with every number, as label -> words.
     """
 
@@ -200,4 +201,58 @@ class ExerciseSpec(Spec):
         return cls(**values)
 
 
-KINDS: Mapping[str, type[Spec]] = {"workouts": WorkoutSpec, "exercises": ExerciseSpec}
+@dataclass(frozen=True, kw_only=True)
+class WindowSpec(Spec):
+    """Facts of prepared windows of a wearable's epochs, and the heart rate behind them.
+
+    unit: of the target, "bpm". steps: T epochs of a window, of step_s seconds each.
+    series: names of the recorded series; inputs: the F columns of `x`, log1p_NAME a logarithm.
+    columns: what is known of users; statics: those of them that networks are given.
+    answers: "last" (the heart rate behind the window: S = 1) or "every" (behind each epoch: S = T);
+    from_step: the first epoch whose answer counts in training.
+    scaled: "window" (min-max of each window by itself), "train" (min-max of the training users'
+    epochs) or "zscore"; scaling: input, static, "heart_rate" (of training targets) -> Scale.
+    """
+
+    unit: str
+    steps: int
+    step_s: float
+    series: tuple[str, ...]
+    inputs: tuple[str, ...]
+    columns: tuple[str, ...]
+    statics: tuple[str, ...]
+    answers: str
+    from_step: int
+    scaled: str
+    scaling: Mapping[str, Scale]
+
+    @property
+    def fixed(self) -> Mapping[str, object]:
+        names = ("unit", "steps", "step_s", "inputs", "statics", "scaled")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def val_figures(self) -> tuple[str, ...]:
+        return (f"val/rmse_{self.unit}", f"val/mae_{self.unit}")
+
+    @property
+    def val_label(self) -> str:
+        return f"validation RMSE, heart rate ({self.unit})"
+
+    @property
+    def test_figures(self) -> tuple[str, ...]:
+        return (f"test/rmse_{self.unit}", f"test/mae_{self.unit}")
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> WindowSpec:
+        for name in ("series", "inputs", "columns", "statics"):
+            values[name] = tuple(values[name])
+        values["scaling"] = {k: Scale(**v) for k, v in values["scaling"].items()}
+        return cls(**values)
+
+
+KINDS: Mapping[str, type[Spec]] = {
+    "workouts": WorkoutSpec,
+    "exercises": ExerciseSpec,
+    "windows": WindowSpec,
+}

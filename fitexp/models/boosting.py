@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +10,9 @@ import numpy as np
 from fitexp.data.prepare import Arrays, scored
 from fitexp.data.spec import WorkoutSpec
 from fitexp.errors import InputError
+from fitexp.models import trees
 from fitexp.models.fitted import Float, Int
 from fitexp.models.ridge import Ridge, by_horizon, people_and_sports, training_sets
-
-MISSING = "needs xgboost: pip install 'fitexp[baselines]'"
 
 
 class Boosting(Ridge):
@@ -69,13 +66,10 @@ class Boosting(Ridge):
         }
 
     def stands_beside(self, arrays: Arrays) -> bool:
-        if importlib.util.find_spec("xgboost") is None:
-            print(f"fitexp: boosting is left out, it {MISSING}", file=sys.stderr)
-            return False
-        return super().stands_beside(arrays)
+        return trees.installed("boosting") and super().stands_beside(arrays)
 
     def fit(self, arrays: Arrays) -> None:
-        xgboost = _xgboost()
+        xgboost = trees.xgboost()
         super().fit(arrays)
         for label, rows, origins in training_sets(self.spec, arrays):
             ridge = super().at(arrays, rows, origins)
@@ -86,20 +80,17 @@ class Boosting(Ridge):
                 weight=self._weights(user)[user],
                 nthread=1,
             )
-            trees = xgboost.train(self.options, data, self.rounds)
-            packed = np.frombuffer(trees.save_raw("json"), np.uint8)
-            self.fitted[f"{label}/trees"] = packed.copy()
+            grown = xgboost.train(self.options, data, self.rounds)
+            self.fitted[f"{label}/trees"] = trees.packed(grown)
 
     def at(self, arrays: Arrays, rows: Int, origins: Int | None) -> Float:
-        xgboost = _xgboost()
         out = super().at(arrays, rows, origins)
         for label, chosen in by_horizon(self.spec, rows, origins):
             if len(chosen):
-                trees = xgboost.Booster({"nthread": 1})
-                trees.load_model(bytearray(self.fitted[f"{label}/trees"].tobytes()))
+                grown = trees.unpacked(self.fitted[f"{label}/trees"])
                 origin = None if origins is None else origins[chosen]
                 seen = self._seen(arrays, rows[chosen], origin, out[chosen])
-                out[chosen] += trees.inplace_predict(seen)
+                out[chosen] += grown.inplace_predict(seen)
         return out
 
     def _seen(self, arrays: Arrays, rows: Int, origins: Int | None, ridge: Float) -> Any:
@@ -112,11 +103,3 @@ class Boosting(Ridge):
             seen[places, :-1] = x
         seen[:, -1] = ridge - known
         return seen
-
-
-def _xgboost() -> Any:
-    try:
-        import xgboost
-    except ImportError as error:
-        raise InputError(f"model=boosting {MISSING}") from error
-    return xgboost

@@ -86,3 +86,19 @@ class FittedSeries(Fitted):
             rows, origins, _ = ahead_rows(arrays, windows, spec.steps, ahead)
             out[label] = self.at(arrays, rows, origins)
         return out
+
+
+class FittedWindows(Fitted):
+    """A predictor of the heart rate behind each of prepared windows, in bpm."""
+
+    kind = "windows"
+
+    @abstractmethod
+    def at(self, arrays: Arrays, windows: Int) -> Float:
+        """(n,) predictions of the windows with these numbers (n,)."""
+
+    def predict(self, arrays: Arrays, part: str) -> dict[str, NDArray[Any]]:
+        """ "rows" (n, 2) user and first row of each window; "prediction" (n,)."""
+        windows = np.asarray(arrays[part])
+        rows = np.stack([arrays[name][windows] for name in ("window_user", "window_first")], axis=1)
+        return {"rows": rows, "prediction": self.at(arrays, windows)}

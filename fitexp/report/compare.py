@@ -31,7 +31,7 @@ from fitexp.targets import closest, did_you_mean
 MIN_USERS = 10  # with fewer, units are resampled within users
 EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
 FROM_PREDICTIONS = re.compile(
-    r"test/(?:at_(?P<at>[^/]+)/)?(?P<error>mae|rmse)(?P<sum>_sequence)?_(?!workout_)"
+    r"test/(?:at_(?P<at>[^/]+)/)?(?P<error>mae|rmse|mse)(?P<sum>_sequence)?_(?!workout_)"
 )
 RANKS = re.compile(r"test/(?P<name>(?:top1|top5|top10|mrr|ndcg10)(?:_seen_mask)?)")
 CEILING = "ceiling/noise_floor/"
@@ -258,6 +258,8 @@ def _result(run: Run) -> Result:
 def _usual(spec: Mapping[str, Any]) -> tuple[str, ...]:
     if spec["kind"] == "exercises":
         return ("test/top1", "test/top5", "test/top10")
+    if spec["kind"] == "windows":
+        return (f"test/rmse_{spec['unit']}", f"test/mae_{spec['unit']}")
     return (f"test/mae_{spec['unit']}", f"test/rmse_{spec['unit']}")
 
 
@@ -381,14 +383,16 @@ def _unit_errors(
     }
     if "expected" in table:
         columns[CEILING] = "expected"
-    root = match["error"] == "rmse"
+    if match["error"] == "mae" and "median" in table:
+        columns[""] = "median"
+    root, squared = match["error"] == "rmse", match["error"] != "mae"
     out = {}
     for prefix, column in columns.items():
         error = np.abs(table[column].to_numpy(np.float64) - target)
         out[prefix, name] = UnitErrors(
             users=users[first],
             units=units[first],
-            total=np.bincount(codes, error**2 if root else error).astype(np.float64),
+            total=np.bincount(codes, error**2 if squared else error).astype(np.float64),
             count=np.ones(len(first)) if match["sum"] else counts,
             root=root,
             tested=tested,

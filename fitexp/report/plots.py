@@ -217,9 +217,7 @@ def _histograms(
     axis.legend(frameon=False, fontsize=8)
 
 
-def time_constants(
-    constants: Mapping[str, Sequence[float]], spec: WorkoutSpec, title: str
-) -> Figure:
+def time_constants(constants: Mapping[str, Sequence[float]], spec: Spec, title: str) -> Figure:
     """What a network learned to remember: a row of ticks per label, seconds on a log axis."""
     figure, axis = plt.subplots(figsize=(8, 1.2 + 0.5 * len(constants)), layout="constrained")
     axis.eventplot(
@@ -236,7 +234,7 @@ def time_constants(
     axis.invert_yaxis()
     axis.set_xlabel("s")
     axis.spines[["top", "right", "left"]].set_visible(False)
-    mark = words(spec)[1]
+    mark = simulated(spec)
     axis.set_title(f"{mark}{title}: learned time constants", fontsize=11, loc="left")
     return figure
 

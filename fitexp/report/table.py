@@ -15,7 +15,11 @@ from fitexp.report.text import rendered
 from fitexp.run import DESCRIBED, Run
 
 # kind of data -> the module with its `write_results` and `closing_table`
-RESULTS = {"workouts": "fitexp.report.results", "exercises": "fitexp.report.rankings"}
+RESULTS = {
+    "workouts": "fitexp.report.results",
+    "exercises": "fitexp.report.rankings",
+    "windows": "fitexp.report.forecasts",
+}
 LABELS = {
     "ceiling/noise_floor/": "noise floor of the simulator",
     "ceiling/bayes/": "ceiling of the simulator",
@@ -69,7 +73,10 @@ def training_words(config: Mapping[str, Any]) -> str:
     if "reduction" in task:  # of a series
         mean = task["reduction"] == "mean"
         words[0] += ", mean over steps" if mean else ", sum over a sequence's steps"
+    if "target_scaling" in task:
         words.append(f"target scaling {task['target_scaling']}")
+    if task.get("one_cycle"):
+        words.append("one-cycle rate")
     if task.get("teacher_forcing"):
         words.append("teacher forced")
     if task.get("mask_seen"):

@@ -8,7 +8,10 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -46,22 +49,60 @@ def read_tabs(file: Path) -> pd.DataFrame:
 
 def read_commas(file: Path) -> pd.DataFrame:
     """A table with commas between fields and quotes where needed (CSV); blank lines are skipped."""
-    lines = csv.reader(io.StringIO(_text(file).decode(), newline=""), strict=True)
+    return next(_commas(file, io.StringIO(_text(file).decode(), newline=""), sys.maxsize))
+
+
+def read_comma_blocks(
+    file: Path, rows: int, columns: list[str] | None = None
+) -> Iterator[pd.DataFrame]:
+    """Such a table in blocks of at most `rows` rows; a table without rows is one empty block.
+
+    columns: those that are kept, names of the header; None: all.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            yield from _commas(file, stream, rows, columns)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        _text(file)  # says in which line
+        raise
+
+
+def _commas(
+    file: Path, stream: TextIO, size: int, columns: list[str] | None = None
+) -> Iterator[pd.DataFrame]:
+    lines = csv.reader(stream, strict=True)
     rows: list[list[str]] = []
     places: list[int] = []
+    read = False
+
+    def block() -> pd.DataFrame:
+        frame = pd.DataFrame(rows, columns=columns or header, index=places, dtype="str")
+        return frame.mask(frame == "")
+
     try:
-        header = _header(file, next(lines))
+        names = next(lines, None)
+        if names is None:
+            raise InputError(f"{file}: empty file; a header line is needed")
+        header = _header(file, names)
+        kept = [header.index(name) for name in columns or ()]
         for row in lines:
             if not row:
                 continue
             if len(row) != len(header):
                 raise InputError(_uneven(file, lines.line_num, len(row), len(header)))
-            rows.append(row)
+            rows.append([row[column] for column in kept] if kept else row)
             places.append(lines.line_num)
+            if len(rows) == size:
+                yield block()
+                read = True
+                rows.clear()
+                places.clear()
     except csv.Error as error:
         raise InputError(f"{file}, line {lines.line_num}: not CSV ({error})") from error
-    frame = pd.DataFrame(rows, columns=header, index=places, dtype="str")
-    return frame.mask(frame == "")
+    if rows or not read:
+        yield block()
 
 
 def require(frame: pd.DataFrame, file: Path, column: str) -> None:

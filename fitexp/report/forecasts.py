@@ -1,0 +1,251 @@
+"""From forecasts of windows to predictions.parquet, metrics.json, the table and plots of a run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.table import Table
+
+from fitexp import metrics
+from fitexp.data.prepare import Prepared
+from fitexp.models.fitted import Fitted
+from fitexp.report import forecast_plots, plots
+from fitexp.report.baselines import BASELINES, write_baselines
+from fitexp.report.table import described, described_words, model_name, training_words
+from fitexp.report.text import rendered
+from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
+
+Predictions = Mapping[str, NDArray[Any]]
+HEADLINE = "heart rate behind a window of activity"
+MEDIAN = "median"  # column of the median head, which the MAE is of
+BANDS = ((0.05, 0.95), (0.01, 0.99))
+ERRORS = {"rmse": metrics.rmse, "mae": metrics.mae, "mse": metrics.mse}
+AGAIN = "reconstruction_mse"  # of a network that gives windows back, in scaled units
+COLUMNS = {  # of the table -> metric, digits
+    "RMSE\nbpm": ("rmse_bpm", 2),
+    "MAE\nbpm": ("mae_bpm", 2),
+    "MSE\nbpm2": ("mse_bpm2", 1),
+    "RMSE, mean\nof users": ("mean_of_users/rmse_bpm", 2),
+    "mean squared error\nof scaled inputs": (AGAIN, 4),
+}
+
+
+def quantile_column(q: float) -> str:
+    """Name of a quantile's column: p_0.05."""
+    return f"p_{q:g}"
+
+
+def predictions_table(
+    prepared: Prepared,
+    predictions: Predictions,
+    part: str,
+    baselines: Mapping[str, Fitted],
+    *,
+    fold: int,
+    quantiles: tuple[float, ...],
+) -> pd.DataFrame:
+    """One row a window, by user and time: the schema of `predictions.parquet`.
+
+    unit_id USER:STEP, step the first epoch of the window in the user's recording; horizon_s from
+    its last epoch to the target; target, prediction bpm; p_Q the head of quantile Q, `median` where
+    there is one; time_s local time of the target since 1970; baseline_NAME.
+    """
+    spec, arrays = prepared.spec, prepared.arrays
+    rows, order = _sorted(predictions["rows"])
+    window = arrays[part]
+    known = np.stack([arrays["window_user"][window], arrays["window_first"][window]], axis=1)
+    kept, by = _sorted(known)
+    if not np.array_equal(kept, rows):
+        raise ValueError(f"predictions are of other windows than the {part} part's")
+    user, step = rows[:, 0], rows[:, 1] - arrays["begin"][rows[:, 0]]
+    names = np.asarray(arrays["user_id"])[user]
+    found: dict[str, Any] = {
+        "unit_id": [f"{name}:{number}" for name, number in zip(names, step, strict=True)],
+        "user_id": names,
+        "fold": np.full(len(rows), fold, np.int32),
+        "step": step.astype(np.int32),
+        "horizon_s": np.full(len(rows), spec.step_s),
+        "target": np.asarray(arrays["target"], np.float64)[window][by],
+        "prediction": np.asarray(predictions["prediction"], np.float64)[order],
+        "time_s": arrays["start_s"][user] + (step + spec.steps) * spec.step_s,
+    }
+    for j, q in enumerate(quantiles):
+        found[quantile_column(q)] = np.asarray(predictions["quantiles"], np.float64)[order, j]
+    if 0.5 in quantiles:
+        found[MEDIAN] = found[quantile_column(0.5)]
+    for name, model in baselines.items():
+        other = model.predict(arrays, part)
+        same, own = _sorted(other["rows"])
+        if not np.array_equal(same, rows):
+            raise ValueError(f"{name} answers other windows than the model")
+        found[f"baseline_{name}"] = np.asarray(other["prediction"], np.float64)[own]
+    return pd.DataFrame(found)
+
+
+def _sorted(rows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    order = np.lexsort(np.asarray(rows).T[::-1])
+    return np.asarray(rows, np.int64)[order], order
+
+
+def score(table: pd.DataFrame, part: str, quantiles: tuple[float, ...]) -> dict[str, float]:
+    """Flat metrics of a predictions table.
+
+    `PART/rmse_bpm`, `PART/mae_bpm` (of the median head where there is one), `PART/mse_bpm2`, pooled
+    over windows; `PART/mean_of_users/...`; with quantile heads `PART/coverage_LOW_HIGH` (percent of
+    targets inside), `.../lowest_user`, and `PART/crossings` (percent of windows whose heads are out
+    of order). Baselines: `baseline/NAME/PART/...`.
+    """
+    target, out = table["target"].to_numpy(), {}
+    names = [c for c in map(str, table.columns) if c.startswith("baseline_")]
+    for name in ("prediction", *names):
+        prefix = "" if name == "prediction" else f"baseline/{name.removeprefix('baseline_')}/"
+        for error, of in ERRORS.items():
+            column = MEDIAN if error == "mae" and not prefix and MEDIAN in table else name
+            unit = "bpm2" if error == "mse" else "bpm"
+            given = table[column].to_numpy()
+            out[f"{prefix}{part}/{error}_{unit}"] = of(target, given)
+            own = [
+                of(target[rows], given[rows]) for rows in table.groupby("user_id").indices.values()
+            ]
+            out[f"{prefix}{part}/mean_of_users/{error}_{unit}"] = float(np.mean(own))
+    for low, high in BANDS:
+        if low in quantiles and high in quantiles:
+            below, above = (table[quantile_column(q)].to_numpy() for q in (low, high))
+            inside = 100.0 * ((below <= target) & (target <= above))
+            name = f"{part}/coverage_{100 * low:g}_{100 * high:g}"
+            out[name] = float(inside.mean())
+            by_user = pd.Series(inside).groupby(table["user_id"].to_numpy()).mean()
+            out[f"{name}/lowest_user"], out[f"{name}/highest_user"] = by_user.min(), by_user.max()
+    if len(quantiles) > 1:
+        heads = table[[quantile_column(q) for q in sorted(quantiles)]].to_numpy()
+        out[f"{part}/crossings"] = float(100.0 * (np.diff(heads, axis=1) < 0).any(axis=1).mean())
+    return out
+
+
+def write_results(
+    run: Run,
+    prepared: Prepared,
+    predictions: Predictions,
+    val: Predictions | None,
+    baselines: Mapping[str, Fitted],
+) -> dict[str, float]:
+    """Write predictions.parquet, baselines.npz, metrics.json and plots/ of a run."""
+    if "prediction" not in predictions:
+        return _write_reconstruction(run, prepared, predictions, val)
+    quantiles = tuple(run.config["task"].get("heads") or ()) if "quantiles" in predictions else ()
+    data = run.config["data"]
+    fold = int(data["fold"]) if data["folds"] is not None else 0
+    table = predictions_table(
+        prepared, predictions, "test", baselines, fold=fold, quantiles=quantiles
+    )
+    found = score(table, "test", quantiles)
+    if val is not None:
+        seen = predictions_table(prepared, val, "val", baselines, fold=fold, quantiles=quantiles)
+        found |= score(seen, "val", quantiles)
+    found |= {
+        "count/test/users": table["user_id"].nunique(),
+        "count/test/windows": len(table),
+    }
+    write_baselines(run.file(BASELINES), baselines)
+    packed = io.BytesIO()
+    table.to_parquet(packed, index=False)
+    write_bytes(run.file(PREDICTIONS), packed.getvalue())
+    write_json(run.file(METRICS), found)
+    name, spec, folder = model_name(run), prepared.spec, run.file(PLOTS)
+    plots.save(forecast_plots.users_page(table, spec, name), folder / "users.png")
+    if run.file(CURVE).exists():
+        curve = pd.read_csv(run.file(CURVE))
+        plots.save(plots.learning_curve(curve, spec, name), folder / "learning_curve.png")
+    constants = {
+        label: values
+        for label, values in described(run).items()
+        if label.endswith("(s)") and values and not isinstance(values, str)
+    }
+    if constants:
+        plots.save(plots.time_constants(constants, spec, name), folder / "time_constants.png")
+    return found
+
+
+def _write_reconstruction(
+    run: Run, prepared: Prepared, test: Predictions, val: Predictions | None
+) -> dict[str, float]:
+    """Of a network that gives windows back: errors in scaled units, beside each window's mean."""
+    found: dict[str, float] = {}
+    for part, given in (("test", test), *((("val", val),) if val is not None else ())):
+        found[f"{part}/{AGAIN}"] = float(given["error"].mean(dtype=np.float64))
+        found[f"baseline/window_mean/{part}/{AGAIN}"] = float(
+            given["spread"].mean(dtype=np.float64)
+        )
+    user = test["rows"][:, 0]
+    found |= {"count/test/users": len(np.unique(user)), "count/test/windows": len(user)}
+    table = pd.DataFrame(
+        {
+            "user_id": np.asarray(prepared.arrays["user_id"])[user],
+            "step": test["rows"][:, 1] - prepared.arrays["begin"][user],
+            "error": test["error"],
+            "baseline_window_mean": test["spread"],
+        }
+    ).sort_values(["user_id", "step"])
+    packed = io.BytesIO()
+    table.to_parquet(packed, index=False)
+    write_bytes(run.file(PREDICTIONS), packed.getvalue())
+    write_json(run.file(METRICS), found)
+    if run.file(CURVE).exists():
+        curve, folder = pd.read_csv(run.file(CURVE)), run.file(PLOTS)
+        figure = plots.learning_curve(curve, prepared.spec, model_name(run))
+        plots.save(figure, folder / "learning_curve.png")
+    return found
+
+
+def closing_table(run: Run) -> str:
+    """Model and baselines of a finished run, and the protocol; at most 100 columns."""
+    found, spec = run.metrics, run.spec
+    columns = {header: of for header, of in COLUMNS.items() if f"test/{of[0]}" in found}
+    rows = {model_name(run): ""}
+    for name in found:
+        prefix, tested, figure = name.partition("test/")
+        if tested and figure == next(iter(columns.values()))[0] and prefix:
+            rows[prefix.removeprefix("baseline/").rstrip("/")] = prefix
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for header in columns:
+        table.add_column(header, justify="right")
+    for label, prefix in rows.items():
+        values = [(found.get(f"{prefix}test/{name}"), digits) for name, digits in columns.values()]
+        table.add_row(label, *("-" if v is None else f"{v:.{d}f}" for v, d in values))
+    words = {
+        **spec["protocol"],
+        "training": run.manifest.get("training") or training_words(run.config),
+        **described_words(run),
+        **_bands(found),
+        "tested on": f"{found['count/test/windows']:,.0f} windows of "
+        f"{found['count/test/users']:,.0f} users",
+    }
+    notes = Table(box=None, pad_edge=False, show_header=False)
+    notes.add_column(style="dim", no_wrap=True)
+    notes.add_column()
+    for label, text in words.items():
+        notes.add_row(label, text)
+    title = "windows given back" if f"test/{AGAIN}" in found else HEADLINE
+    title += "   SIMULATED DATA" if spec["simulated"] else ""
+    return f"{title}\n{rendered(table)}\n\n{rendered(notes)}"
+
+
+def _bands(found: Mapping[str, float]) -> dict[str, str]:
+    """Coverage of the bands of quantile heads, in words."""
+    words = []
+    for low, high in BANDS:
+        name = f"test/coverage_{100 * low:g}_{100 * high:g}"
+        if name in found:
+            words.append(
+                f"{100 * low:g} to {100 * high:g} %: {found[name]:.1f} % of targets inside, by user"
+                f" {found[f'{name}/lowest_user']:.0f} to {found[f'{name}/highest_user']:.0f} %"
+            )
+    if "test/crossings" in found:
+        words.append(f"heads out of order in {found['test/crossings']:.1f} % of windows")
+    return {"bands": "; ".join(words)} if words else {}

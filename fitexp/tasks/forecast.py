@@ -1,0 +1,179 @@
+"""The one task for what a window's activity says of the heart rate behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+
+from fitexp.data.batches import Batch
+from fitexp.data.spec import WindowSpec
+from fitexp.errors import InputError
+from fitexp.tasks.scaler import Scaler
+from fitexp.tasks.task import Task, over_ranks, wide, world
+
+ANSWERS = ("y", "mask", "rows")  # never handed to a network
+MEDIAN = 0.5
+HEADS = range(2, 21)  # outputs that a loss is tried with
+
+
+class Forecast(Task):
+    """Train, validate and ask a network that forecasts heart rate from a window of activity.
+
+    The network answers (B, S, O); O = 1, or 1 + J where `heads` names J quantiles: the mean, then a
+    value for each. Losses are of bpm, whatever the target_scaling: the joint loss depends on it.
+    target_scaling zscore: the network's outputs are z-scores of training targets; none: they are
+    bpm, and start at the training mean.
+    one_cycle: the rate rises to optimizer.lr and falls to nothing until trainer.max_epochs or
+    max_steps (Smith and Topin 2018, torch's OneCycleLR).
+    The loss is the mean over what counts (mask 1) in the global batch. Logged: train/loss,
+    val/loss, val/rmse_bpm of the mean, val/mae_bpm of the median where there is one, else of the
+    mean.
+    """
+
+    kind = "windows"
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        optimizer: Callable[[Iterable[Any]], Optimizer],
+        spec: WindowSpec,
+        target_scaling: str,
+        heads: Sequence[float] | None,
+        one_cycle: bool,
+    ) -> None:
+        super().__init__()
+        if target_scaling not in ("none", "zscore"):
+            raise InputError(f"task.target_scaling={target_scaling}: it is none or zscore")
+        for q in heads or ():
+            if not 0 < q < 1:
+                raise InputError(f"loss.heads: {q} is not between 0 and 1")
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.spec = spec
+        self.one_cycle = one_cycle
+        self.quantiles = tuple(heads or ())
+        scale = spec.scaling["heart_rate"]
+        if target_scaling == "zscore":
+            self.scaler = Scaler.of(scale)
+        else:
+            self.scaler = Scaler(0.0, 1.0)
+            start_at = getattr(model, "start_at", None)
+            if callable(start_at):
+                start_at(scale.mean)
+        self._check_heads()
+        self.train_sums = torch.zeros(2, dtype=torch.float64)  # loss, its count
+        self.val_sums = torch.zeros(4, dtype=torch.float64)  # + |error|, error^2
+
+    @staticmethod
+    def sample() -> tuple[Tensor, Tensor, torch.Size]:
+        return torch.zeros(5), torch.zeros(5), torch.Size([5])
+
+    @classmethod
+    def check_loss(cls, loss: Callable[[Tensor, Tensor], Tensor], name: str) -> None:
+        """Raise InputError for a loss that takes neither one output a row nor several."""
+        if not any(_takes(loss, heads) for heads in (1, *HEADS)):
+            raise InputError(f"loss {name} is not for {cls.__name__}: choose another loss=")
+
+    def _check_heads(self) -> None:
+        heads = 1 + len(self.quantiles)
+        if not _takes(self.loss, heads):
+            wanted = next((h for h in (1, *HEADS) if _takes(self.loss, h)), None)
+            raise InputError(
+                f"the loss takes {wanted} outputs, but task.heads={list(self.quantiles)} makes "
+                f"{heads}: leave task.heads as they are, the loss's"
+            )
+
+    def outputs(self, batch: Batch) -> Tensor:
+        """(B, S, O) in bpm."""
+        inputs = {name: values for name, values in batch.items() if name not in ANSWERS}
+        answer = cast(Tensor, self.model(inputs))
+        if answer.shape[1:] != (batch["y"].shape[1], 1 + len(self.quantiles)):
+            raise InputError(
+                f"the network answers {tuple(answer.shape[1:])} a window, but "
+                f"data.answers={self.spec.answers} and loss.heads ask for "
+                f"{(batch['y'].shape[1], 1 + len(self.quantiles))}"
+            )
+        return self.scaler.inverse(answer)
+
+    def answer(self, batch: Batch) -> dict[str, Tensor]:
+        """Of every window: "rows" as the batch has them, "prediction" bpm, "quantiles" (B, J)."""
+        with torch.no_grad():
+            last = self.outputs(batch)[:, -1]
+        found = {"rows": batch["rows"], "prediction": last[:, 0]}
+        return found | ({"quantiles": last[:, 1:]} if self.quantiles else {})
+
+    def _step(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs, the sum of the losses that count, and how many these are (this rank)."""
+        outputs, mask = self.outputs(batch), batch["mask"]
+        rows = outputs.flatten(0, 1)
+        losses = self.loss(rows if self.quantiles else rows[:, 0], batch["y"].flatten())
+        return outputs, torch.where(mask > 0, losses.view(mask.shape), 0.0).sum(), mask.sum()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        _, total, count = self._step(batch)
+        sums = over_ranks(torch.stack([total.detach(), count.to(total)]))
+        self.train_sums = self.train_sums.to(sums.device, wide(sums)) + sums
+        everyone = sums[1].clamp(min=1.0)
+        self.log("train/loss_step", sums[0] / everyone, prog_bar=True)
+        return total * (world() / everyone)  # ranks' gradients are averaged: times their number
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        outputs, total, count = self._step(batch)
+        y, mask = batch["y"], batch["mask"]
+        middle = 1 + self.quantiles.index(MEDIAN) if MEDIAN in self.quantiles else 0
+        absolute = ((outputs[..., middle] - y).abs() * mask).sum()
+        square = ((outputs[..., 0] - y).square() * mask).sum()
+        sums = torch.stack([part.to(wide(total)) for part in (total, count, absolute, square)])
+        self.val_sums = self.val_sums.to(sums.device, sums.dtype) + sums
+
+    def on_train_epoch_end(self) -> None:
+        loss, count = self.train_sums.tolist()
+        self.log("train/loss", loss / max(count, 1.0))
+        self.train_sums = torch.zeros_like(self.train_sums)
+
+    def on_validation_epoch_start(self) -> None:
+        self.val_sums = torch.zeros_like(self.val_sums)
+
+    def on_validation_epoch_end(self) -> None:
+        loss, count, absolute, square = over_ranks(self.val_sums).tolist()
+        count = count or float("nan")
+        self.log("val/loss", loss / count)
+        self.log(f"val/mae_{self.spec.unit}", absolute / count)
+        self.log(f"val/rmse_{self.spec.unit}", (square / count) ** 0.5)
+
+    def configure_optimizers(self) -> Any:
+        groups = getattr(self.model, "parameter_groups", None)
+        optimizer = self.optimizer(groups() if callable(groups) else self.model.parameters())
+        if not self.one_cycle:
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        schedule = OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["train_sums"] = self.train_sums.clone()  # of the epoch in progress
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.train_sums = checkpoint["train_sums"].clone()
+
+
+def _takes(loss: Callable[[Tensor, Tensor], Tensor], heads: int) -> bool:
+    rows = 23  # no number of heads
+    with torch.random.fork_rng(devices=[]):
+        try:
+            made = torch.zeros(rows) if heads == 1 else torch.zeros(rows, heads)
+            return loss(made, torch.zeros(rows)).shape == (rows,)
+        except (RuntimeError, IndexError, ValueError, TypeError, InputError):
+            return False
