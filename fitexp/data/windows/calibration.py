@@ -47,7 +47,7 @@ class StillWindows:
     """Means of the windows of 10 s in which every axis is still; only these are kept."""
 
     def __init__(self) -> None:
-        self.bins = Bins(WINDOW_S)
+        self.bins = Bins(WINDOW_S, 3)
         self.kept: list[Array] = []  # (4, w): x, y, z in g, number of samples
 
     def push(self, time_s: Array, a: Array) -> None:

@@ -12,8 +12,8 @@ from fitexp.data.windows.signals import Array
 from fitexp.errors import InputError
 
 READERS = {".cwa": "ReadCwa", ".bin": "ReadBin"}  # Axivity, GENEActiv
-EXPORTED = {".gt3x": "ActiLife", ".agd": "ActiLife", ".omx": "its OM software"}
-ROWS = 1 << 16
+EXPORTED = {".gt3x": "ActiLife"}  # ActiGraph: no reader here
+ROWS = 1 << 14
 
 
 def device_chunks(file: Path) -> Iterator[tuple[Array, Array]]:

@@ -35,7 +35,7 @@ def heart_rates(file: Path, utc_offset_h: float, rejected: Counter[str]) -> Iter
         names = chunk["user"]
         changes = np.flatnonzero(names[1:] != names[:-1]) + 1
         for begin, end in pairwise([0, *changes.tolist(), len(names)]):
-            if names[begin] is None:
+            if not names[begin]:
                 raise table.error(row + begin, "user", "empty; each row needs its user")
             if names[begin] != user:
                 if user is not None:

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from fitexp.errors import InputError
 
-ROWS = 1 << 16  # of a chunk of Parquet
-BLOCK_BYTES = 1 << 22  # of a chunk of CSV
+ROWS = 1 << 14  # of a chunk of Parquet
+BLOCK_BYTES = 1 << 20  # of a chunk of CSV
 MISSING = ["", "NA", "NaN", "nan", "null"]
 ZONE = re.compile(r"(?:Z|([+-])(\d\d):?(\d\d)?)$")
 LATEST_S = 1e10  # the year 2286: larger numbers are no seconds
@@ -51,7 +51,7 @@ class LongTable:
     utc_offset_h: float
 
     def chunks(self) -> Iterator[Chunk]:
-        """The rows in order, some tens of thousands at a time."""
+        """The rows in order, some ten thousand at a time."""
         offset_s: float | None = None
         row = 0
         for batch in self._batches():
@@ -98,7 +98,7 @@ class LongTable:
             raise InputError(f"{self.file}: cannot be read, or cut short ({reason})") from error
 
     def _parquet(self) -> Iterator[pa.RecordBatch]:
-        with pq.ParquetFile(self.file, pre_buffer=False, buffer_size=1 << 20) as file:
+        with pq.ParquetFile(self.file, pre_buffer=False, buffer_size=1 << 16) as file:
             schema = file.schema_arrow
             self._require(schema.names)
             for name in self.numbers:

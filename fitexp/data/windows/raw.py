@@ -203,7 +203,7 @@ def _files(folder: Path) -> dict[str, Path]:
                 f"{file}: {kind} files are not read; export raw acceleration from "
                 f"{EXPORTED[kind]} as CSV with columns time, x, y, z"
             )
-        if kind not in TABLES and kind not in READERS:
+        if file.name.startswith(".") or kind not in (*TABLES, *READERS):
             continue
         if file.stem in found:
             raise InputError(f"{file}: a second file of user {file.stem!r}; keep one")

@@ -60,10 +60,10 @@ def _check_unit(file: Path, a: Array) -> None:
         if low <= median <= high:
             if unit:
                 raise InputError(
-                    f"{file}: the median of |x, y, z| is {median:.3g}, not 1 g; {unit}"
+                    f"{file}: the median of |x, y, z| is {median:.4g}, not 1 g; {unit}"
                 )
             return
     raise InputError(
-        f"{file}: the median of |x, y, z| is {median:.3g}, not 1 g; "
+        f"{file}: the median of |x, y, z| is {median:.4g}, not 1 g; "
         "give raw acceleration in g, with gravity in it"
     )

@@ -42,35 +42,28 @@ class Bins:
     Samples of a bin that is still open are carried; times must not go back.
     """
 
-    def __init__(self, step_s: float) -> None:
+    def __init__(self, step_s: float, width: int) -> None:
         self.step_s = step_s
-        self.open = -1  # number of the bin that the carried samples belong to
-        self.carried: list[Array] = []
+        self.number: Numbers = np.empty(0, np.int64)  # the open bin's, once a sample of it
+        self.rows: Array = np.empty((width, 0))
 
     def push(self, time_s: Array, rows: Array) -> Cut:
-        """Samples (K, n) at times (n,) -> the complete bins that have samples."""
-        number = np.floor_divide(time_s, self.step_s).astype(np.int64)
-        if not len(number) or (self.carried and number[-1] == self.open):
-            self.carried.append(rows)
-            return self._bins(np.empty(0, np.int64), rows[:, :0])
-        cut = int(np.searchsorted(number, number[-1]))
-        held = sum(part.shape[1] for part in self.carried)
-        done = np.concatenate([*self.carried, rows[:, :cut]], axis=1)
-        number, self.open, before = number[:cut], int(number[-1]), self.open
-        self.carried = [rows[:, cut:].copy()]
-        return self._bins(np.concatenate([np.full(held, before), number]), done)
+        """Samples (K, n) at times (n,), K the width -> the complete bins that have samples."""
+        new = np.floor_divide(time_s, self.step_s).astype(np.int64)
+        number = np.concatenate([self.number, new])
+        rows = np.concatenate([self.rows, rows], axis=1)
+        cut = int(np.searchsorted(number, number[-1])) if len(number) else 0
+        self.number, self.rows = number[cut:].copy(), rows[:, cut:].copy()
+        return _cut(number[:cut], rows[:, :cut])
 
     def finish(self) -> Cut:
         """The bin that is still open, if any."""
-        if not self.carried:
-            return self._bins(np.empty(0, np.int64), np.empty((0, 0)))
-        rows, self.carried = np.concatenate(self.carried, axis=1), []
-        return self._bins(np.full(rows.shape[1], self.open), rows)
+        return _cut(self.number, self.rows)
 
-    @staticmethod
-    def _bins(number: Numbers, rows: Array) -> Cut:
-        first = np.flatnonzero(np.diff(number, prepend=number[:1] - 1))
-        return number[first], first, rows
+
+def _cut(number: Numbers, rows: Array) -> Cut:
+    first = np.flatnonzero(np.diff(number, prepend=number[:1] - 1))
+    return number[first], first, rows
 
 
 def mean_and_std(rows: Array, first: Numbers) -> tuple[Array, Array]:
@@ -114,7 +107,7 @@ class EpochStream:
 
     def __init__(self, *, rate_hz: float, gap_s: float, min_share: float) -> None:
         self.high_pass = HighPass(rate_hz)
-        self.bins = Bins(STEP_S)
+        self.bins = Bins(STEP_S, 5)
         self.gap_s = gap_s
         self.fewest = min_share * rate_hz * STEP_S
         self.last_s = -np.inf  # time of the last sample
