@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from fitexp.errors import InputError
 
 ROWS = 1 << 14  # of a chunk of Parquet
-BLOCK_BYTES = 1 << 20  # of a chunk of CSV
+BLOCK_BYTES = 1 << 18  # of a chunk of CSV
 MISSING = ["", "NA", "NaN", "nan", "null"]
 ZONE = re.compile(r"(?:Z|([+-])(\d\d):?(\d\d)?)$")
 LATEST_S = 1e10  # the year 2286: larger numbers are no seconds
@@ -103,7 +103,7 @@ class LongTable:
             self._require(schema.names)
             for name in self.numbers:
                 kind = schema.field(name).type
-                if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+                if not (_is_numeric(kind) or pa.types.is_null(kind)):
                     raise InputError(f"{self.file}, {name}: {kind}; store the column as float")
             yield from file.iter_batches(ROWS, columns=list(self._columns), use_threads=False)
 
@@ -160,7 +160,7 @@ class LongTable:
         if pa.types.is_timestamp(kind):
             whole = times.cast(pa.timestamp("ns", kind.tz)).cast(pa.int64())
             return np.asarray(whole.to_numpy() / 1e9)
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        if not _is_numeric(kind):
             raise InputError(f"{self.file}, time: {kind}; store it as timestamp or as seconds")
         seconds = times.cast(pa.float64()).to_numpy()
         for at in np.flatnonzero(~(np.abs(seconds) <= LATEST_S))[:1]:
@@ -226,6 +226,10 @@ def _is_time(text: str, kind: pa.DataType) -> bool:
     except pa.ArrowException:
         return False
     return True
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def _is_number(text: str) -> bool:
