@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from fitexp.errors import InputError
 
 READERS = {".cwa": "ReadCwa", ".bin": "ReadBin"}  # Axivity, GENEActiv
 EXPORTED = {".gt3x": "ActiLife"}  # ActiGraph: no reader here
+HEADER = b"\nCalibration Data"  # without this line the reader of .bin would not come back
+HEADER_BYTES = 16_384
 ROWS = 1 << 14
 
 
@@ -28,9 +31,15 @@ def device_chunks(file: Path) -> Iterator[tuple[Array, Array]]:
         raise InputError(
             f"{file}: needs scikit-digital-health: pip install fitexp[accel]"
         ) from error
+    if file.suffix.lower() == ".bin" and HEADER not in _top(file):
+        raise InputError(
+            f"{file}: not a GENEActiv file: no line {HEADER.decode().strip()!r} at its top"
+        )
     reader: Any = getattr(skdh.io, READERS[file.suffix.lower()])(ext_error="skip")
     try:
-        read = reader.predict(file=str(file))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # "timestamps are local": so they must be
+            read = reader.predict(file=str(file))
         time_s, a = np.asarray(read["time"], np.float64), np.asarray(read["accel"], np.float64)
     except Exception as error:  # whatever its compiled readers raise is the file's fault
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -41,3 +50,8 @@ def device_chunks(file: Path) -> Iterator[tuple[Array, Array]]:
     for begin in range(0, len(time_s), ROWS):
         rows = slice(begin, begin + ROWS)
         yield time_s[rows], a[rows].T
+
+
+def _top(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(HEADER_BYTES)

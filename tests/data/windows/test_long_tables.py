@@ -126,7 +126,7 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, text: str, says: s
 def test_parquet_that_is_cut_or_holds_words(tmp_path: Path) -> None:
     file = tmp_path / "t.parquet"
     pd.DataFrame({"time": [1.0], "x": ["1"], "user": ["a"]}).to_parquet(file)
-    with pytest.raises(InputError, match="t.parquet, x: .*store the column as float"):
+    with pytest.raises(InputError, match=r"t\.parquet, x: .*store the column as float"):
         read(table(file))
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(InputError, match="cannot be read, or cut short"):

@@ -66,7 +66,7 @@ def test_recordings_are_calibrated_epochs_with_mean_heart_rates(whole: Path) -> 
 def test_parquet_in_small_chunks_gives_the_same(
     folder: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for file in list(folder.glob("acceleration/*.csv")) + [folder / "heart_rate.csv"]:
+    for file in [*folder.glob("acceleration/*.csv"), folder / "heart_rate.csv"]:
         write(pd.read_csv(file), file.with_suffix(".parquet"))
         file.unlink()
     expected = list(read(whole).recordings())
