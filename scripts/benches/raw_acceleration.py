@@ -99,7 +99,6 @@ def _child(path: str) -> str:
         gap_s=1.0,
         min_epoch_share=0.5,
         calibrated=True,
-        min_wear_h=0.0,
     )
     (recording,) = epochs.recordings()
     assert "torch" not in sys.modules

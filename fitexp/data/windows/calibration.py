@@ -2,7 +2,8 @@
 
 van Hees, Fang, Langford, Assah, Mohammad, da Silva, Trenell, White, Wareham, Brage: Autocalibration
 of accelerometer data for free-living physical activity assessment using local gravity and
-temperature (J Appl Physiol 117:738-744, 2014); without its term for temperature.
+temperature (J Appl Physiol 117:738-744, 2014). Departure: no term for temperature, and one fit to
+the whole recording.
 """
 
 from __future__ import annotations

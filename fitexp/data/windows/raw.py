@@ -18,7 +18,7 @@ from fitexp.data.windows.epochs import Epochs, Recording
 from fitexp.data.windows.heart_rates import HEART_RATE_BPM, Means, heart_rates
 from fitexp.data.windows.samples import samples
 from fitexp.data.windows.signals import SERIES, STEP_S, EpochStream
-from fitexp.data.windows.wear import worn
+from fitexp.data.windows.wear import without_non_wear
 from fitexp.errors import InputError
 
 TABLES = (".csv", ".parquet")
@@ -33,7 +33,6 @@ def raw_acceleration(
     gap_s: float,
     min_epoch_share: float,
     calibrated: bool,
-    min_wear_h: float,
 ) -> Epochs:
     """Read the folder `path`.
 
@@ -44,9 +43,9 @@ def raw_acceleration(
 
     Times: see `long_tables`; utc_offset_h: hours from UTC to local time, for times in UTC.
     gap_s, min_epoch_share: see `EpochStream`; calibrated: bring to local gravity first (see
-    `calibrate`); min_wear_h: users with fewer hours of wear are left out. Each file is read twice:
-    for its rate and calibration, then for its epochs. An epoch's heart rate is the mean of the
-    readings in it. The stream fills `rejected` and the note "calibration", anew each time it runs.
+    `calibrate`). Each file is read twice: for its rate and calibration, then for its epochs.
+    Epochs of non-wear are absent (see `without_non_wear`). An epoch's heart rate is the mean of
+    the readings in it. The stream fills `rejected` and notes, anew each time it runs.
     Raises InputError that names file, line, field and remedy.
     """
     if path is None:
@@ -68,11 +67,10 @@ def raw_acceleration(
         study.rejected.clear()
         study.count("users without a row in users.csv (kept)", len(without_row))
         study.count("users without acceleration", len(without_file))
-        yield from worn(
+        yield from without_non_wear(
             study.recordings(),
             series=SERIES,
             step_s=STEP_S,
-            min_wear_h=min_wear_h,
             rejected=study.rejected,
         )
 
@@ -105,6 +103,7 @@ class _Study:
         """In the order of the heart rate table, then those that are not in it."""
         low, high = HEART_RATE_BPM
         self.notes["heart rate"] = f"mean of the readings in 15 s, {low:g}..{high:g} bpm"
+        self.notes["non-wear"] = "60 min or more with a standard deviation below 13 mg on two axes"
         if self.heart_rate is None:
             self.notes["heart rate"] = "none"
         used: list[Calibration] = []

@@ -1,4 +1,4 @@
-"""Non-wear: a device that lies still for an hour is not worn; and who wore it long enough.
+"""Non-wear: a device that lies still for an hour is not worn.
 
 Works on the epochs of any reader that gives the axes' standard deviations in milli-g.
 """
@@ -34,40 +34,23 @@ def non_wear(std_mg: NDArray[np.floating], step_s: float) -> Mask:
     return out
 
 
-def wear_h(recording: Recording, series: tuple[str, ...], step_s: float) -> float:
-    """Hours of epochs that have the axes' standard deviations."""
-    present = np.isfinite(_axis_std(recording, series)).all(axis=1)
-    return float(present.sum() * step_s / 3600.0)
-
-
-def worn(
+def without_non_wear(
     recordings: Iterable[Recording],
     *,
     series: tuple[str, ...],
     step_s: float,
-    min_wear_h: float,
     rejected: MutableMapping[str, int],
 ) -> Iterator[Recording]:
-    """Recordings with non-wear epochs absent, of users with `min_wear_h` hours of wear or more.
+    """Recordings whose epochs of non-wear are absent, and counted in `rejected`.
 
-    Users with less are left out; they and the epochs are counted in `rejected`. Heart rates stay.
+    Heart rates stay. Hours of wear, and who has too few of them, are the protocol's to count
+    (`data.min_wear_h`): epochs that are not absent.
     """
+    reason = "epochs of non-wear (absent)"
     for recording in recordings:
-        off = non_wear(_axis_std(recording, series), step_s)
-        kept = replace(
-            recording, series=np.where(off[:, None], np.float32(np.nan), recording.series)
-        )
-        _count(rejected, "epochs of non-wear", int(off.sum()))
-        if wear_h(kept, series, step_s) < min_wear_h:
-            _count(rejected, f"users with less than {min_wear_h:g} h of wear", 1)
-        else:
-            yield kept
-
-
-def _axis_std(recording: Recording, series: tuple[str, ...]) -> NDArray[np.float32]:
-    return recording.series[:, [series.index(name) for name in AXIS_STD]]
-
-
-def _count(rejected: MutableMapping[str, int], reason: str, number: int) -> None:
-    if number:
-        rejected[reason] = rejected.get(reason, 0) + number
+        std = recording.series[:, [series.index(name) for name in AXIS_STD]]
+        off = non_wear(std, step_s)
+        if off.any():
+            rejected[reason] = rejected.get(reason, 0) + int(off.sum())
+        values = np.where(off[:, None], np.float32(np.nan), recording.series)
+        yield replace(recording, series=values)

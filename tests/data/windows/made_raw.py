@@ -18,10 +18,10 @@ CONF = Path(__file__).parents[3] / "conf" / "data" / "raw_acceleration.yaml"
 
 
 def options() -> dict[str, Any]:
-    """The reader's defaults, but for the minimum of wear."""
+    """The reader's defaults."""
     source = dict(yaml.safe_load(CONF.read_text())["source"])
     source.pop("_target_")
-    return source | {"min_wear_h": 0.0}
+    return source
 
 
 def read(folder: Path, **other: Any) -> Epochs:

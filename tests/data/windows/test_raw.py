@@ -121,7 +121,6 @@ def test_what_is_left_out_is_counted_anew_by_each_walk(folder: Path) -> None:
             "users left uncalibrated (kept): still windows not beyond +-0.3 g on each axis": 1,
         }
     assert epochs.users.loc["c"].isna().all()
-    assert len(list(read(folder, min_wear_h=1.0).recordings())) == 0
 
 
 def test_heart_rate_and_users_are_optional(folder: Path) -> None:

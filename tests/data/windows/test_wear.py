@@ -1,4 +1,4 @@
-"""Non-wear and the minimum of wear."""
+"""Non-wear: a still hour is absent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fitexp.data.windows.epochs import Recording
 from fitexp.data.windows.signals import SERIES
-from fitexp.data.windows.wear import non_wear, wear_h, worn
+from fitexp.data.windows.wear import non_wear, without_non_wear
 
 STEP_S = 600.0  # six epochs an hour: cases that can be written down
 
@@ -49,20 +49,16 @@ def recording(user: str, still_axes: list[int]) -> Recording:
     )
 
 
-def test_non_wear_becomes_absent_and_who_wore_too_little_is_counted() -> None:
+def test_non_wear_becomes_absent_and_is_counted() -> None:
     rejected = {"users without heart rate (kept)": 1}
-    given_ = [recording("a", [0] * 9 + [3] * 6), recording("b", [0] * 8 + [3] * 7)]
-    kept = list(worn(given_, series=SERIES, step_s=STEP_S, min_wear_h=1.5, rejected=rejected))
-    assert [r.user for r in kept] == ["a"]
-    assert np.isnan(kept[0].series).all(axis=1).tolist() == [False] * 9 + [True] * 6
-    assert wear_h(kept[0], SERIES, STEP_S) == 1.5
+    recordings = [recording("a", [0] * 9 + [3] * 6), recording("b", [3] * 7 + [0] * 8)]
+    kept = list(without_non_wear(recordings, series=SERIES, step_s=STEP_S, rejected=rejected))
+    assert [r.user for r in kept] == ["a", "b"]
+    absent = [np.isnan(r.series).all(axis=1).tolist() for r in kept]
+    assert absent == [[False] * 9 + [True] * 6, [True] * 7 + [False] * 8]
     assert (kept[0].heart_rate == 70.0).all()
-    assert np.isfinite(given_[0].series).all()  # the reader's own array is left alone
-    assert rejected == {
-        "users without heart rate (kept)": 1,
-        "epochs of non-wear": 13,
-        "users with less than 1.5 h of wear": 1,
-    }
+    assert np.isfinite(recordings[0].series).all()  # the reader's own array is left alone
+    assert rejected == {"users without heart rate (kept)": 1, "epochs of non-wear (absent)": 13}
 
 
 def test_the_series_are_found_by_name() -> None:
@@ -70,5 +66,5 @@ def test_the_series_are_found_by_name() -> None:
     one = recording("a", [0] * 3 + [3] * 6)
     other = Recording(user="a", start_s=0.0, series=one.series[:, ::-1], heart_rate=one.heart_rate)
     rejected: dict[str, int] = {}
-    (kept,) = worn([other], series=turned, step_s=STEP_S, min_wear_h=0.0, rejected=rejected)
+    (kept,) = without_non_wear([other], series=turned, step_s=STEP_S, rejected=rejected)
     assert np.isnan(kept.series).all(axis=1).tolist() == [False] * 3 + [True] * 6
