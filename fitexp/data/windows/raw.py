@@ -60,7 +60,7 @@ def raw_acceleration(
         calibrated=calibrated,
     )
     listed = _users(folder / "users.csv")
-    without_row = set(study.files) - set(listed.index)
+    without_row = set(study.files) - set(listed.index) if len(listed) else set()
     without_file = set(listed.index) - set(study.files)
 
     def recordings() -> Iterator[Recording]:

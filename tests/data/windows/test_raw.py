@@ -130,6 +130,7 @@ def test_heart_rate_and_users_are_optional(folder: Path) -> None:
     assert all(np.isnan(r.heart_rate).all() for r in epochs.recordings())
     assert epochs.notes["heart rate"] == "none"
     assert epochs.users.shape == (2, 0)
+    assert not epochs.rejected
 
 
 def scaled(factor: float) -> Callable[[list[str]], list[str]]:
