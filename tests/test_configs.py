@@ -36,6 +36,7 @@ NEEDED = {
     ("data", "fitbit_minute"): ["data.path=.", "model=step2heart"],
     ("data", "mmash"): ["data.path=.", "model=step2heart"],
     ("data", "window_arrays"): ["data.path=.", "model=step2heart"],
+    ("data", "raw_acceleration"): ["data.path=.", "model=step2heart"],
     ("experiment", "mmash_averages"): ["data.path=."],
     ("experiment", "mmash_averages_person"): ["data.path=."],
     ("experiment", "mmash_global_mean"): ["data.path=."],
