@@ -28,6 +28,7 @@ from fitexp.run import FINISHED, NOT_IDENTITY, PREDICTIONS, RECOMMEND, RECOMMEND
 from fitexp.targets import closest, did_you_mean
 
 OWN = "its own selection alone"  # the reference of a group with an expert
+OF_EXPERT = re.compile(r"test/(?:.+_(?:answered|asked|system)|asked)")  # where one was asked
 MIN_USERS = 10  # with fewer, units are resampled within users
 EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
 FROM_PREDICTIONS = re.compile(
@@ -519,7 +520,7 @@ Signature = tuple[tuple[tuple[str, str], ...], tuple[str, str], tuple[tuple[str,
 
 def _signature(result: Result) -> Signature:
     """What two runs must share to be of one protocol: its words, data, split and tested steps."""
-    tested = {name: errors.tested for (_, name), errors in result.errors.items()}
+    tested = {n: e.tested for (_, n), e in result.errors.items() if not OF_EXPERT.fullmatch(n)}
     return tuple(result.protocol.items()), result.data, tuple(sorted(tested.items()))
 
 

@@ -16,6 +16,7 @@ SIMULATED = "SIMULATED DATA"
 FIGURES = "mean (sd over runs) [95 % interval]; {}"
 DIFFERENCES = "difference to the reference [95 % interval] adjusted p; {}"
 SIDES = ("below zero", "above zero")
+NEITHER = "test/asked"  # what an expert was asked about: fewer questions, or more right answers?
 NONE = "-"
 
 
@@ -140,6 +141,9 @@ def _cells(row: Row, names: Sequence[str]) -> list[Cell]:
 def better(names: Sequence[str], sides: tuple[str, str] = ("lower", "higher")) -> str:
     """Which figures of these metrics are better, in the words for low and high ones."""
     low, high = sides
+    names = [name for name in names if name != NEITHER]
+    if not names:
+        return f"neither {low} nor {high} is better"
     higher = [name for name in names if higher_is_better(name)]
     if len(higher) == len(names):
         return f"{high} is better"

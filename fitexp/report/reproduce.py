@@ -101,8 +101,8 @@ def _compared(
 def _lines(section: Section, comparison: Comparison, names: Mapping[str, str]) -> Iterator[Line]:
     """Models, each with its controls beneath, then baselines.
 
-    Letters of protocols where the models stand under several. Of a sweep, baselines are those of its first value. A baseline with the same figures under
-    several protocols stands once.
+    Letters of protocols where the models stand under several. Of a sweep, baselines are those of
+    its first value. A baseline with the same figures under several protocols stands once.
     """
     models: list[tuple[PaperRow, Row | None]] = []
     for paper in section.rows:
@@ -169,6 +169,8 @@ def _figures(lines: Sequence[Line], metrics: Sequence[str]) -> list[list[str]]:
     out = [["", "n", *(word for metric in metrics for word in ("paper", metric))]]
     for line in lines:
         cells = [line.row.cells.get(metric) if line.row else None for metric in metrics]
+        if line.paper is None and not any(cells):
+            continue
         number = max((len(cell.values) for cell in cells if cell), default=0)
         words = []
         for metric, cell in zip(metrics, cells, strict=True):
