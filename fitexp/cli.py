@@ -83,6 +83,10 @@ fitexp resume RUN [--allow PREFIX]: go on with an interrupted run, then test it
 fitexp evaluate RUN [OVERRIDES] [--allow PREFIX]: test a run's best.ckpt, print the table
 
   KEY=VALUE        of the run's config.yaml (data.path=FOLDER, accelerator.devices=1, ...)
+  adapt=CHOICE     of exercises: networks trained on for each new user (adapt=similar_users)
+  expert=CHOICE    of exercises: an expert is asked (expert=asked expert.policy=margin
+                   expert.rate=0.1 expert.update=alike); both write RUN/evaluations/N, as other
+                   data do
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 """,
     "predict": """\

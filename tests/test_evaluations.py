@@ -14,8 +14,12 @@ import yaml
 from fitexp import cli, compose, targets, worker
 from fitexp.errors import InputError
 from fitexp.report import rankings
-from fitexp.report.compare import compare
+from fitexp.report.compare import _unit_ranks, compare
+from fitexp.report.compare_sheets import better
+from fitexp.report.document import FORMATS
 from fitexp.report.paper_table import paper_table
+from fitexp.report.reproduce import document
+from fitexp.report.statistics import interval
 from fitexp.report.table import closing_table
 from fitexp.report.text import WIDTH
 from fitexp.run import Run
@@ -191,6 +195,30 @@ def test_rows_of_a_table_that_are_evaluations(
     assert not plain.file("evaluations/2").exists()
 
 
+def test_a_table_shows_controls_beneath_their_row(plain: Run) -> None:
+    child = evaluated(plain, expert=ASKED)
+    plain.update(split_hash=child.manifest["split_hash"])
+    metrics = ["test/top1", "test/top1_answered", "test/asked"]
+    rows = [{"row": "one", "experiment": "a"}]
+    rows += [{"row": "two", "experiment": "a", "evaluate": ["expert=asked"]}]
+    sections = [{"name": "s", "metrics": metrics, "rows": rows}]
+    table = paper_table("made", {"title": "t", "sections": sections})
+    found = document(table, {"a": [plain], "a expert=asked": [child]}, quick=False)
+    records = {(r["row"], r["metric"]): r["measured"]["mean"] for r in found.records}
+    metrics_of = child.metrics
+    assert records["s: two", "test/asked"] == metrics_of["test/asked"]
+    for name in ("selection alone", "learning alone"):
+        prefix = f"baseline/{name.replace(' ', '_')}/"
+        own = records[f"s: two: {name}", "test/top1_answered"]
+        assert own == metrics_of[f"{prefix}test/top1_answered"]
+    text = FORMATS["table"](found)
+    labels = [line[:17].strip() for line in text.splitlines()]
+    first = labels.index("two")
+    assert labels[first + 1 : first + 4] == ["- selection alone", "- learning alone", "- no expert"]
+    assert "test/top1_answered: -" not in text
+    assert "difference to its own selection alone" in " ".join(text.split())
+
+
 # Figures
 
 
@@ -214,6 +242,31 @@ def test_figures_of_answered_and_asked_windows_by_hand() -> None:
         assert [*found] == [""]  # nobody asked where the baseline answers
         assert np.nanmean(found[""]) == value, name
     assert [*rankings.figures_of(table, "top1")] == ["", "baseline/other/"]
+
+
+def test_windows_that_do_not_count_are_in_no_user_s_mean() -> None:
+    """Two answers to each of three events: sums and counts of those not asked about."""
+    table = pd.DataFrame({"rank_of_target": [1.0, 2, 1, 1, 3, 1], "ties_of_target": [1.0] * 6})
+    table["asked"] = [False, True, False, False, True, True]
+    table["user_id"] = ["u", "u", "u", "u", "v", "v"]
+    table["unit_id"] = ["u:0", "u:0", "u:1", "u:1", "v:0", "v:0"]
+    table["target"] = "a"
+    [errors] = _unit_ranks(table, "test/top1_answered").values()
+    assert errors.total.tolist() == [100, 200, 0]
+    assert errors.count.tolist() == [1, 2, 0]
+    every = _unit_ranks(table, "test/top1")["", "test/top1"]
+    assert errors.tested == every.tested  # the same windows, of which some count
+
+
+def test_an_interval_is_of_the_resamples_that_have_a_value() -> None:
+    samples = np.array([np.nan, *range(101), np.nan])
+    assert interval(samples) == interval(samples[1:-1]) == pytest.approx((2.5, 97.5))
+    assert np.isnan(interval(np.array([np.nan]))).all()
+
+
+def test_fewer_questions_are_neither_better_nor_worse() -> None:
+    assert better(["test/asked"]) == "neither lower nor higher is better"
+    assert better(["test/asked", "test/top1"]) == "higher is better, of test/top1"
 
 
 def test_answered_and_asked_part_all_windows(plain: Run) -> None:

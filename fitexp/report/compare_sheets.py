@@ -141,12 +141,13 @@ def _cells(row: Row, names: Sequence[str]) -> list[Cell]:
 def better(names: Sequence[str], sides: tuple[str, str] = ("lower", "higher")) -> str:
     """Which figures of these metrics are better, in the words for low and high ones."""
     low, high = sides
-    names = [name for name in names if name != NEITHER]
-    if not names:
+    judged = [name for name in names if name != NEITHER]
+    if not judged:
         return f"neither {low} nor {high} is better"
-    higher = [name for name in names if higher_is_better(name)]
-    if len(higher) == len(names):
-        return f"{high} is better"
+    higher = [name for name in judged if higher_is_better(name)]
+    if len(higher) == len(judged):
+        of = f", of {' and '.join(judged)}" if len(judged) < len(names) else ""
+        return f"{high} is better{of}"
     return f"{low} is better" + (f", of {' and '.join(higher)} {high}" if higher else "")
 
 
