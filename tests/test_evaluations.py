@@ -16,6 +16,7 @@ from fitexp.errors import InputError
 from fitexp.report import rankings
 from fitexp.report.compare import _unit_ranks, compare
 from fitexp.report.compare_sheets import better
+from fitexp.report.compare_sheets import document as compare_document
 from fitexp.report.document import FORMATS
 from fitexp.report.paper_table import paper_table
 from fitexp.report.reproduce import document
@@ -123,6 +124,11 @@ def test_compare_takes_children_beside_runs(plain: Run) -> None:
     assert cell.against == "its own selection alone"
     alone = controls[0].cells["test/top1_answered"].mean
     assert cell.difference == pytest.approx(cell.mean - alone)
+    figures, differences, *_ = compare_document(found).sheets(2)
+    place = [line[0] for line in figures.lines].index(own.label)
+    shown = [line[0] for line in figures.lines[place + 1 : place + 4]]
+    assert shown == ["- selection alone", "- learning alone", "- no expert"]
+    assert not any(line[0].startswith("- ") for line in differences.lines)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +271,7 @@ def test_an_interval_is_of_the_resamples_that_have_a_value() -> None:
 
 
 def test_fewer_questions_are_neither_better_nor_worse() -> None:
-    assert better(["test/asked"]) == "neither lower nor higher is better"
+    assert better(["test/asked"]) == "neither side is better"
     assert better(["test/asked", "test/top1"]) == "higher is better, of test/top1"
 
 
