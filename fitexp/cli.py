@@ -85,6 +85,10 @@ fitexp resume RUN [--allow PREFIX]: go on with an interrupted run, then test it
 fitexp evaluate RUN [OVERRIDES] [--allow PREFIX]: test a run's best.ckpt, print the table
 
   KEY=VALUE        of the run's config.yaml (data.path=FOLDER, accelerator.devices=1, ...)
+  adapt=CHOICE     of exercises: networks trained on for each new user (adapt=similar_users)
+  expert=CHOICE    of exercises: an expert is asked (expert=asked expert.policy=margin
+                   expert.rate=0.1 expert.update=alike); both write RUN/evaluations/N, as other
+                   data do
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 """,
     "predict": """\
@@ -694,13 +698,30 @@ def _rerun_command(words: list[str]) -> int:
 
 def _evaluate_command(words: list[str]) -> int:
     run, overrides, allow = _run_of("evaluate", words)
-    from fitexp import worker
     from fitexp.report.table import closing_table
 
-    tested, _ = worker.evaluate(run, overrides, allow)
+    tested = _evaluated(run, overrides, allow, again=True)
     print(closing_table(tested))
     print(tested.path)
     return 0
+
+
+def _evaluated(run: Run, words: Sequence[str], allow: Sequence[str] | None, *, again: bool) -> Run:
+    """`worker.evaluate` by the words of a command line."""
+    from fitexp import worker
+
+    overrides, chosen = _chosen(words)
+    return worker.evaluate(run, overrides, allow, chosen, again=again)[0]
+
+
+def _chosen(words: Sequence[str]) -> tuple[list[str], dict[str, tuple[str, Any]]]:
+    """Keys, and choices of the groups that act in a test: group -> choice and its values."""
+    from fitexp import compose
+
+    typed = [word.partition("=") for word in words]
+    groups = [parts for parts in typed if parts[0] in compose.OPTIONAL and parts[1]]
+    overrides = ["".join(parts) for parts in typed if parts not in groups]
+    return overrides, {group: (name, compose.node(group, name)) for group, _, name in groups}
 
 
 def _act(verb: str, words: list[str]) -> int:
@@ -874,6 +895,8 @@ def _reproduce_command(words: list[str]) -> int:
         raise InputError(f"no table '{name}'{_near(name, names)} (there are {', '.join(names)})")
     table = paper_table(name, compose.table(name, options))
     _check_after(table)
+    for row in table.evaluated:
+        _chosen(row.evaluate)
     quick = "--quick" in given
     seeds = 1 if quick else table.seeds
     for text in typed["--seeds"][-1:]:
@@ -901,6 +924,7 @@ def _reproduce_command(words: list[str]) -> int:
         own.extend([Run(job.path)] if job.path else [])
     failed = [f"{job.label}: {job.error}" for job in jobs if job.error]
     failed += _after(table, [run for own in trained.values() for run in own])
+    failed += _evaluations(table, trained)
     code = code or int(bool(failed))
     found = document(table, trained, quick=quick, notes=failed)
     if table.cost is not None and form in FOR_PEOPLE:
@@ -940,6 +964,26 @@ def _after(table: PaperTable, trained: Sequence[Run]) -> list[str]:
                 _act(table.after, [str(run.path), "--evaluate"])
         except InputError as error:
             failed.append(f"{run.path}: {error}")
+    return failed
+
+
+def _evaluations(table: PaperTable, trained: dict[str, list[Run]]) -> list[str]:
+    """Evaluate finished runs as rows say; put what comes into `trained`. -> what went wrong."""
+    from fitexp import targets
+
+    failed = []
+    for row in table.evaluated:
+        own = trained.setdefault(row.key, [])
+        for run in trained[row.trained]:
+            if run.status != "finished":
+                continue
+            _note(f"{row.label}: {run.path} {' '.join(row.evaluate)}")
+            try:
+                with contextlib.redirect_stdout(sys.stderr):
+                    own.append(_evaluated(run, row.evaluate, targets.ANYTHING, again=False))
+            except Exception as error:
+                _say(error)
+                failed.append(f"left out: {row.label}: {' '.join(str(error).split())}")
     return failed
 
 

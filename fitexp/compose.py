@@ -50,13 +50,14 @@ HELPERS = {
 INJECTED: Mapping[str, tuple[str, ...]] = {
     "data": (),
     "adapt": (),
+    "expert": (),
     "data.source": ("path",),
     "model": ("spec",),
     "loss": ("prediction", "target"),
     "optimizer": ("params",),
     "task": ("model", "loss", "optimizer", "spec"),
 }
-OPTIONAL = ("adapt",)  # nodes that a config may lack
+OPTIONAL = ("adapt", "expert")  # nodes that a config may lack: what a test does besides
 BASELINES = "data.baselines"  # nodes of models that stand beside every run
 TRAINER = "pytorch_lightning.Trainer"
 
@@ -174,6 +175,19 @@ def table(name: str, options: Sequence[str]) -> Any:
         composer = Composer(hydra, f"{TABLE}/{name}")
         try:
             return composer.plain(composer.compose([])).get(TABLE)
+        except Exception as error:
+            raise InputError(composer.explain(error, [])) from error
+
+
+def node(group: str, choice: str) -> dict[str, Any] | None:
+    """The values of one choice of a config group; None for null. Raises InputError."""
+    if choice == "null":
+        return None
+    with _hydra(parse([])) as (hydra, _):
+        composer = Composer(hydra, f"{group}/{choice}")
+        try:
+            values: dict[str, Any] = composer.plain(composer.compose([]))[group]
+            return values
         except Exception as error:
             raise InputError(composer.explain(error, [])) from error
 

@@ -87,11 +87,12 @@ def threshold_of(run: Run, level: str | None) -> Threshold:
         raise InputError(f"--level {text}: a share between 0 and 1, as --level 0.05") from error
     if not 0 < share < 1:
         raise InputError(f"--level {text}: a share between 0 and 1, as --level 0.05")
-    if run.config.get("adapt"):
-        raise InputError(
-            f"{run.path} was tested with networks adapted to each new user (adapt): their margins "
-            "tell nothing of the model that answers here; train a run with adapt=null"
-        )
+    for name in ("adapt", "expert"):
+        if run.config.get(name):
+            raise InputError(
+                f"{run.path} was tested with networks of each new user's own ({name}): their "
+                "margins tell nothing of the model that answers here; use a run without it"
+            )
     margins = pd.read_parquet(run.file(PREDICTIONS), columns=["margin"])["margin"]
     return Threshold(
         margin=thresholds.empirical(margins, share),

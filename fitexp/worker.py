@@ -23,7 +23,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -59,6 +59,7 @@ from fitexp.report.table import RESULTS
 from fitexp.run import (
     BEST,
     DESCRIBED,
+    FINISHED,
     LAST,
     METRICS,
     RECOMMENDED,
@@ -69,9 +70,15 @@ from fitexp.run import (
 )
 from fitexp.tasks.task import Task
 
+if TYPE_CHECKING:
+    from fitexp.active.study import Study
+
 Config = Mapping[str, Any]
 Allow = Sequence[str] | None  # as fitexp.targets.locate takes it
 Predictions = dict[str, NDArray[Any]]
+Chosen = Mapping[str, tuple[str, Config | None]]  # config group -> choice, and its values
+
+
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 OURS = {  # arguments of the Trainer that fitexp gives itself
     "accelerator",
@@ -95,7 +102,9 @@ PROFILERS: Mapping[str, type[Profiler]] = {
     "advanced": AdvancedProfiler,
     "pytorch": PyTorchProfiler,
 }
-EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
+EVALUATIONS = "evaluations"  # folder in a run with its tests on other data, or in another way
+IN_TEST = ("adapt", "expert")  # groups of the config that act in the test alone
+OPEN = ("data", "accelerator", *IN_TEST)  # what of a trained run's config `evaluate` may change
 LOG_EVERY = 50  # steps between points of train/loss_step; fewer where an epoch has fewer
 
 
@@ -120,8 +129,9 @@ def fit(run: Run, prepared: Prepared | None = None, allow: Allow = None) -> None
     """
     config, spec = run.config, _spec(run)
     _check_ranges(config)
-    if config.get("adapt"):
-        _check_adapts(run, prepared, allow)
+    if config.get("adapt") or config.get("expert"):
+        prepared = _same_data(run, prepared, allow)
+        _check_left_out(config, prepared, allow)
     if _fitted_at_once(config, allow):
         _fit_at_once(run, prepared, allow)
         return
@@ -174,58 +184,84 @@ def test(
     own = getattr(model, "described", None)
     described = own() if callable(own) else {}  # label -> numbers or words, for table and plots
     tested, val = predicted("test"), predicted("val") if len(prepared.arrays["val"]) else None
-    before, cost = {}, {}
+    beside: dict[str, Mapping[str, Any]] = {}  # how a column is called -> other predictions
+    cost, module = {}, None
     if run.config.get("adapt"):
-        before["before"] = tested
-        tested, seconds, described["new users"] = _adapted(run, prepared, allow, device)
+        beside["before_adapting"] = tested
+        module, tested, seconds, described["new users"] = _adapted(run, prepared, allow, device)
         cost["cost/adapt_s_per_user"] = seconds
+    if run.config.get("expert"):
+        expert = targets.build(run.config["expert"], allow)
+        study = _study(run, prepared, module or _best(run, prepared, allow, "cpu")[0])
+        tested, controls, described["expert"] = expert.consult(study, tested)
+        beside |= {f"baseline_{name}": found for name, found in controls.items()}
     if described:
         write_json(run.file(DESCRIBED), described)
     write = importlib.import_module(RESULTS[prepared.spec.kind]).write_results
-    write(run, prepared, tested, val, _baselines(run, prepared, allow), **before)
+    more = {"beside": beside} if beside else {}
+    write(run, prepared, tested, val, _baselines(run, prepared, allow), **more)
     if cost:
         write_json(run.file(METRICS), run.metrics | cost)
     return run.metrics
 
 
 def evaluate(
-    run: Run, overrides: Sequence[str] = (), allow: Allow = None
+    run: Run,
+    overrides: Sequence[str] = (),
+    allow: Allow = None,
+    chosen: Chosen | None = None,
+    *,
+    again: bool = True,
 ) -> tuple[Run, dict[str, float]]:
     """Test once more. -> the run that holds the results, and its metrics.
 
-    overrides: `key=value` on the run's config, of data or accelerator. Without one of data the
-    results are the run's own, to the last digit, and are written there again (the weights are the
-    same: figures that `recommend --evaluate` added stay); else they go to a child folder
-    RUN/evaluations/N, and other data are prepared with the run's vocabularies, scaling and start
-    values.
+    overrides: `key=value` on the run's config, of OPEN; chosen: choices of IN_TEST by group.
+    Where data, adapt and expert stay as they are the results are the run's own, to the last digit,
+    and are written there again (the weights are the same: figures that `recommend --evaluate`
+    added stay); else they go to a child folder RUN/evaluations/N, and other data are prepared with
+    the run's vocabularies, scaling and start values. again: False takes a finished child of the
+    same config, if there is one, as it is.
     """
     from fitexp.report.baselines import BASELINES
 
-    config = overridden(run.config, overrides)
+    chosen = chosen or {}
+    config = overridden(run.config, overrides, chosen)
     _processes(config)
-    if config["data"] == run.config["data"]:
+    same_data = config["data"] == run.config["data"]
+    if same_data and all(config.get(name) == run.config.get(name) for name in IN_TEST):
         added = {name: value for name, value in run.metrics.items() if RECOMMENDED in name}
         write_json(run.file(METRICS), test(run, None, allow, _device(config)) | added)
         return run, run.metrics
     if _is_evaluation(run):
         raise InputError(f"{run.path} is an evaluation: evaluate {run.path.resolve().parents[1]}")
     own = _spec(run)
-    prepared = _protocol(config, allow).prepare(own, allow)
-    _check_fits(own, prepared.spec)
+    if same_data:
+        prepared = _same_data(run, None, allow)
+    else:
+        prepared = _protocol(config, allow).prepare(own, allow)
+        _check_fits(own, prepared.spec)
+    if any(config.get(name) for name in IN_TEST):
+        _check_left_out(config, prepared, allow)
     if not len(prepared.arrays["test"]):
         raise InputError("the test part has no windows (data.split, data.fractions)")
-    if all(config["data"][key] == run.config["data"][key] for key in ("path", "source")):
+    same_source = all(config["data"][k] == run.config["data"][k] for k in ("path", "source"))
+    if same_source and not same_data:
         _check_unseen(_same_data(run, None, allow), prepared)
-    folder = run.path / EVALUATIONS
-    taken = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+    choices = {group: name for group, (name, _) in chosen.items()}
+    command = ["fitexp evaluate", str(run.path), *(f"{k}={v}" for k, v in choices.items())]
     fields = provenance(
         config,
         prepared.report,
-        command=" ".join(["fitexp evaluate", str(run.path), *overrides]),
-        choices=run.manifest.get("choices") or {},
+        command=" ".join([*command, *overrides]),
+        choices={**(run.manifest.get("choices") or {}), **choices},
         parent=str(run.path),
     )
     fields["training"] = run.manifest.get("training")
+    folder = run.path / EVALUATIONS
+    taken = sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
+    for known in () if again else (Run(folder / str(number)) for number in taken):
+        if known.status == FINISHED and known.manifest["identity"] == fields["identity"]:
+            return known, known.metrics
     child = Run.create(
         folder / str(max(taken, default=0) + 1), config, prepared.spec.to_dict(), fields
     )
@@ -370,25 +406,54 @@ def training_ended(run: Run) -> bool:
     )
 
 
-# Networks for new users
+# Networks of left-out users
 
 
-def _check_adapts(run: Run, prepared: Prepared | None, allow: Allow) -> None:
-    """Raise InputError where networks cannot be trained on for new users, before any is trained."""
-    config, spec = run.config, _spec(run)
-    adapt = targets.build(config["adapt"], allow)
-    if adapt.kind != spec.kind or _fitted_at_once(config, allow):
-        raise InputError(
-            f"adapt trains a network of {adapt.kind} on, and {_class_name(config['model'])} on "
-            f"{spec.source} is none: leave adapt out, or choose another model="
-        )
-    adapt.personal(_same_data(run, prepared, allow))
+def study(run: Run, allow: Allow = None) -> Study:
+    """The run's left-out users and the networks that its test asks, to be replayed."""
+    from fitexp.active.study import check
+
+    check(run.config, "fitexp replay")
+    if _fitted_at_once(run.config, allow):
+        raise InputError(f"{run.path} is no network: a model of counts has nothing to update")
+    prepared = _same_data(run, None, allow)
+    if run.config.get("adapt"):
+        return _study(run, prepared, _adapted(run, prepared, allow, "cpu")[0])
+    return _study(run, prepared, _best(run, prepared, allow, "cpu")[0])
+
+
+def _study(run: Run, prepared: Prepared, module: Task) -> Study:
+    from fitexp.active.study import Study
+
+    config = run.config
+    personal = bool(config.get("adapt"))
+    return Study(prepared, module.model.cpu(), int(config["seed"]), personal=personal)
+
+
+def _check_left_out(config: Config, prepared: Prepared, allow: Allow) -> None:
+    """Raise InputError where a test cannot do what `adapt` and `expert` say, before training."""
+    from fitexp.active.study import check
+
+    spec = prepared.spec
+    for name in IN_TEST:
+        if not config.get(name):
+            continue
+        built = targets.build(config[name], allow)
+        if built.kind != spec.kind or _fitted_at_once(config, allow):
+            raise InputError(
+                f"{name} changes a network of {built.kind}, and {_class_name(config['model'])} on "
+                f"{spec.source} is none: leave {name} out, or choose another model="
+            )
+        if name == "adapt":
+            built.personal(prepared)
+        else:
+            check(config, "expert")
 
 
 def _adapted(
     run: Run, prepared: Prepared, allow: Allow, device: str | None
-) -> tuple[Predictions, float, str]:
-    """Predictions of the test part by a network for each new user; CPU seconds a user; words."""
+) -> tuple[Task, Predictions, float, str]:
+    """A network for each new user; predictions of the test; CPU seconds a user; words."""
     config = run.config
     adapt = targets.build(config["adapt"], allow)
     trained, _ = _best(run, prepared, allow, device)
@@ -407,7 +472,7 @@ def _adapted(
     seconds = (time.process_time() - began) / len(fold)
     found = predict(module, data, "test")
     found["rows"] = np.stack([fold[found["rows"][:, 0]], found["rows"][:, 1]], axis=1)
-    return found, seconds, adapt.words(seconds)
+    return module, found, seconds, adapt.words(seconds)
 
 
 # Models that are fitted at once
@@ -642,11 +707,18 @@ def build_data(
     )
 
 
-def overridden(config: Config, overrides: Sequence[str]) -> dict[str, Any]:
-    """A copy of a run's config with `key=value`s put in. Raises InputError for unknown keys."""
+def overridden(
+    config: Config, overrides: Sequence[str], chosen: Chosen | None = None
+) -> dict[str, Any]:
+    """A copy of a run's config with choices of groups, then `key=value`s put in.
+
+    Raises InputError for unknown keys.
+    """
     changed: dict[str, Any] = copy.deepcopy(dict(config))
-    open_to_change = ("data", "accelerator")
-    known = list(events.flat({name: changed[name] for name in open_to_change}))
+    for name, (_, values) in (chosen or {}).items():
+        changed.pop(name, None)
+        changed |= {name: dict(values)} if values is not None else {}
+    known = list(events.flat({name: changed[name] for name in OPEN if changed.get(name)}))
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
@@ -655,8 +727,14 @@ def overridden(config: Config, overrides: Sequence[str]) -> dict[str, Any]:
         node: Any = changed
         for name in path:
             node = node.get(name) if isinstance(node, dict) else None
-        if key.split(".")[0] not in open_to_change:
-            raise InputError(f"{key}: a trained run is evaluated as it is; only data can change")
+        group = key.split(".")[0]
+        if group not in OPEN:
+            raise InputError(
+                f"{key}: a trained run is evaluated as it is; only data can change, and what its "
+                f"test does ({', '.join(IN_TEST)})"
+            )
+        if group in IN_TEST and not changed.get(group):
+            raise InputError(f"{key}: the run has no {group}; choose one before, {group}=...")
         if not isinstance(node, dict) or last not in node or isinstance(node[last], dict):
             near = targets.did_you_mean(targets.closest(key, known))
             raise InputError(f"no key '{key}' in the run's config{near}")
@@ -679,7 +757,8 @@ def _same_data(run: Run, prepared: Prepared | None, allow: Allow) -> Prepared:
     """The data of a run, prepared again if not given; they must still be what they were."""
     if prepared is not None:
         return prepared
-    trained = _spec(Run(run.path.resolve().parents[1])) if _is_evaluation(run) else None
+    parent = Run(run.path.resolve().parents[1]) if _is_evaluation(run) else run
+    trained = _spec(parent) if parent.config["data"] != run.config["data"] else None
     prepared = _protocol(run.config, allow).prepare(trained, allow)
     known = run.manifest.get("data_hash")
     if _facts(prepared.spec) != _facts(_spec(run)) or (

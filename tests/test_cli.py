@@ -60,7 +60,16 @@ class Worker(ModuleType):
             self.training(run)
         return run.metrics
 
-    def evaluate(self, run: Run, overrides: Sequence[str] = (), allow: Any = None) -> Any:
+    def evaluate(
+        self,
+        run: Run,
+        overrides: Sequence[str] = (),
+        allow: Any = None,
+        chosen: Any = None,
+        *,
+        again: bool = True,
+    ) -> Any:
+        assert again
         self.calls.append(("evaluate", run, tuple(overrides), allow))
         return run, run.metrics
 

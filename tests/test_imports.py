@@ -56,6 +56,8 @@ ROOMS: dict[str, set[str]] = {
     "active": set(),
     "active.newcomers": {"data", "data.batches", "data.prepare", "tasks"},
     "active.learners": {"active"},
+    "active.study": {"active", "active.learners", "data.exercises", "data.prepare", "data.spec"},
+    "active.consulted": {"active", "active.study", "targets"},
     "models": {
         "data",
         "data.spec",
@@ -89,6 +91,7 @@ ROOMS: dict[str, set[str]] = {
     "progress": set(),
     "events": {"checkpoints", "data.spec", "run", "targets"},
     "worker": {
+        "active.study",
         "checkpoints",
         "data",
         "data.batches",
@@ -180,10 +183,6 @@ ROOMS: dict[str, set[str]] = {
     "replay": {
         "actions",
         "active",
-        "active.learners",
-        "data.exercises",
-        "data.prepare",
-        "data.spec",
         "report",
         "run",
         "targets",
@@ -248,7 +247,9 @@ ROOMS: dict[str, set[str]] = {
 }
 # Modules that may import torch at all; everything else must work without it.
 WITH_TORCH = (
+    "active.consulted",
     "active.newcomers",
+    "active.study",
     "ask",
     "cost",
     "explain",

@@ -20,8 +20,10 @@ from fitexp import cli
 from fitexp import replay as command
 from fitexp.actions import Options
 from fitexp.active import search
+from fitexp.active import study as study_module
 from fitexp.active.learners import learner_of
 from fitexp.active.replay import Timelines, policy_of, replay
+from fitexp.active.study import Study
 from fitexp.active.updates import UPDATES, Alike, Count
 from fitexp.data.exercises.module import EventGather
 from fitexp.data.exercises.protocol import arrays_of
@@ -30,7 +32,6 @@ from fitexp.errors import InputError
 from fitexp.models.exercise_attn import ExerciseAttn
 from fitexp.models.folds import Folds
 from fitexp.models.gru4rec import GRU4Rec
-from fitexp.replay import Study
 from fitexp.report import replayed as report
 from fitexp.report.text import WIDTH
 from tests.data.exercises.made import made_table, protocol, random_histories
@@ -215,7 +216,7 @@ FEW = {
 
 def test_the_search_reports_users_that_did_not_choose(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hits of even-numbered users decide which setting is taken and nothing else."""
-    for module in (command, search, report):
+    for module in (study_module, search, report):
         monkeypatch.setattr(module, "SEARCHED", FEW)
     found, _, _ = study()
     tried = found.searched(["random"], ["counter", "bias"], [0.5])
@@ -236,7 +237,7 @@ def test_the_search_reports_users_that_did_not_choose(monkeypatch: pytest.Monkey
 
 
 def test_the_search_takes_what_gains_most_on_even_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "SEARCHED", FEW)
+    monkeypatch.setattr(study_module, "SEARCHED", FEW)
     found, _, _ = study()
     [one] = found.searched(["always"], ["alike"], [0.5])
     even = found.lines.user % 2 == 0

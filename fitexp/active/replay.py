@@ -42,6 +42,12 @@ class Timelines:
     event: Ints
     item: Ints
 
+    @property
+    def rows(self) -> Ints:
+        """Fold and event (R, 2) of every event, timeline by timeline."""
+        line, step = np.nonzero(self.event >= 0)
+        return np.stack([self.fold[line], self.event[line, step]], axis=1)
+
 
 def timelines(test: Ints, user: Ints, item: Ints) -> Timelines:
     """From fold and event (R, 2) of a test part and user (E,), item (E,) of all events."""
@@ -90,7 +96,8 @@ class Replayed:
     """What happened at each event, (S, T); where `there` is not, the other arrays mean nothing.
 
     hit: 1 where the prediction, before asking, was right (one of k equally likely items: 1/k);
-    three (S, T, 3): `dirichlet.top_two_and_rest`; certainty: minus the entropy (nats).
+    three (S, T, 3): `dirichlet.top_two_and_rest`; certainty: minus the entropy (nats);
+    log_p (S, T, N): the predictions, where they were to be kept.
     """
 
     there: Bools
@@ -98,17 +105,19 @@ class Replayed:
     hit: Floats
     three: Floats
     certainty: Floats
+    log_p: Floats | None = None
 
     @property
     def margin(self) -> Floats:
         return dirichlet.margins(self.three.reshape(-1, 3)).reshape(self.there.shape)
 
 
-def replay(lines: Timelines, learner: Learner, policy: Policy) -> Replayed:
-    """Every timeline from its first event to its last, all at the same step."""
+def replay(lines: Timelines, learner: Learner, policy: Policy, keep: bool = False) -> Replayed:
+    """Every timeline from its first event to its last, all at the same step. keep: predictions."""
     there = lines.event >= 0
     asked, hit, certainty = (np.zeros(there.shape) for _ in range(3))
     three = np.tile(np.log([0.5, 0.25, 0.25]), (*there.shape, 1))
+    kept: Floats | None = None
     learner.start()
     for t in range(there.shape[1]):
         here = np.flatnonzero(there[:, t])
@@ -120,9 +129,14 @@ def replay(lines: Timelines, learner: Learner, policy: Policy) -> Replayed:
         hit[here, t] = best[np.arange(len(here)), lines.item[event]] / best.sum(axis=1)
         three[here, t] = dirichlet.top_two_and_rest(log_p)
         certainty[here, t] = -thresholds.entropy(np.exp(log_p))
+        if keep:
+            kept = np.zeros((*there.shape, log_p.shape[1])) if kept is None else kept
+            kept[here, t] = log_p
         if asks.any():
             learner.learn(here[asks], event[asks], lines.item[event[asks]])
-    return Replayed(there=there, asked=asked > 0, hit=hit, three=three, certainty=certainty)
+    return Replayed(
+        there=there, asked=asked > 0, hit=hit, three=three, certainty=certainty, log_p=kept
+    )
 
 
 def policy_of(

@@ -24,16 +24,21 @@ from fitexp.metrics import digits, higher_is_better
 from fitexp.report import statistics
 from fitexp.report.folds import joined
 from fitexp.report.statistics import Errors
-from fitexp.report.table import LABELS, described_words, model_name
+from fitexp.report.table import CONTROLS, LABELS, described_words, model_name
 from fitexp.run import FINISHED, NOT_IDENTITY, PREDICTIONS, RECOMMEND, RECOMMENDED, Run
 from fitexp.targets import closest, did_you_mean
 
+OWN = "its own selection alone"  # the reference of a group with an expert
+OF_EXPERT = re.compile(r"test/(?:.+_(?:answered|asked|system)|asked)")  # where one was asked
 MIN_USERS = 10  # with fewer, units are resampled within users
 EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
 FROM_PREDICTIONS = re.compile(
     r"test/(?:at_(?P<at>[^/]+)/)?(?P<error>mae|rmse|mse)(?P<sum>_sequence)?_(?!workout_)"
 )
-RANKS = re.compile(r"test/(?P<name>(?:top1|top5|top10|mrr|ndcg10)(?:_seen_mask)?)")
+RANKS = re.compile(
+    r"test/(?P<name>(?:top1|top5|top10|mrr|ndcg10)(?:_seen_mask)?"
+    r"|(?:top1|top5|top10)_(?:answered|asked|system)|asked)"
+)
 CEILING = "ceiling/noise_floor/"
 BASELINE = "baseline/"
 GROUP = "group"  # stands for a choice, where groups are given
@@ -109,10 +114,11 @@ class Row:
     """A line of the table: a group of runs, a baseline or the ceiling, under its protocols."""
 
     name: str
-    kind: str  # "group" | "baseline" | "ceiling"
+    kind: str  # "group" | "control" (of the group before it) | "baseline" | "ceiling"
     results: list[Result]
     prefix: str
     protocols: list[int]
+    of: str = ""  # the group that a control belongs to
     mark: str = ""
     cells: dict[str, Cell] = field(default_factory=dict)
 
@@ -123,6 +129,10 @@ class Row:
     @property
     def simulated(self) -> bool:
         return any(result.simulated for result in self.results)
+
+    def belongs_to(self, group: Row) -> bool:
+        """Whether this is a control of a group."""
+        return (self.of, self.protocols) == (group.name, group.protocols)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +160,9 @@ def compare(
 
     by: keys of the choices or dotted keys of the config; () is `telling_keys`. metrics: names in
     metrics.json; () is MAE and RMSE of the test, of rankings top-1, 5 and 10. against: a group or
-    baseline; None is the best baseline, by metric. groups: path of a run -> its group, instead of
-    `by`. Groups are never averaged over protocols. Raises InputError.
+    baseline; None is the best baseline, by metric, and of a group with an expert its own selection
+    alone. groups: path of a run -> its group, instead of `by`. Groups are never averaged over
+    protocols. Raises InputError.
     """
     results, left_out = _read(runs)
     _check_one_kind(results)
@@ -234,7 +245,7 @@ def _result(run: Run) -> Result:
     if simulated and not any("SIMULATED" in text for text in words.values()):
         words["data"] = f"SIMULATED {words.get('data', '')}".rstrip()
     evaluated = run.path.resolve().parent.name == EVALUATIONS and manifest.get("parent")
-    if evaluated:
+    if evaluated and not _on_the_same_data(run):
         words["trained on"] = "other data than it is tested on (fitexp evaluate)"
     choices = {str(k): str(v) for k, v in (manifest.get("choices") or {}).items()}
     hashes = str(manifest.get("data_hash") or ""), str(manifest.get("split_hash") or "")
@@ -253,6 +264,15 @@ def _result(run: Run) -> Result:
         not_read=described_words(run).get(NOT_READ, ""),
         data=hashes,
     )
+
+
+def _on_the_same_data(evaluation: Run) -> bool:
+    """Whether an evaluation is of the data that its run was trained on (with adapt or expert)."""
+    try:
+        trained = Run(evaluation.path.resolve().parents[1]).manifest
+    except InputError:  # moved away
+        return False
+    return trained.get("data_hash") == evaluation.manifest.get("data_hash")
 
 
 def _usual(spec: Mapping[str, Any]) -> tuple[str, ...]:
@@ -403,7 +423,8 @@ def _unit_errors(
 def _unit_ranks(table: pd.DataFrame, name: str) -> dict[tuple[str, str], UnitErrors]:
     """A figure of ranks summed over the answers to each event, of every prefix in `figures_of`.
 
-    An event is answered by several models where folds are repeated; tested holds it once.
+    Answers without a value, as of asked windows in top1_answered, count nothing. An event is
+    answered by several models where folds are repeated; tested holds it once.
     """
     from fitexp.report.rankings import figures_of  # draws: matplotlib
 
@@ -418,8 +439,8 @@ def _unit_ranks(table: pd.DataFrame, name: str) -> dict[tuple[str, str], UnitErr
         (prefix, name): UnitErrors(
             users=asked["user_id"].to_numpy(object),
             units=asked["unit_id"].to_numpy(object),
-            total=np.bincount(codes, values).astype(np.float64),
-            count=np.bincount(codes).astype(np.float64),
+            total=np.bincount(codes, np.nan_to_num(values)).astype(np.float64),
+            count=np.bincount(codes, np.isfinite(values)).astype(np.float64),
             root=False,
             tested=f"{len(asked)}-{int(hashes.sum(dtype=np.uint64)):x}",
         )
@@ -506,7 +527,7 @@ Signature = tuple[tuple[tuple[str, str], ...], tuple[str, str], tuple[tuple[str,
 
 def _signature(result: Result) -> Signature:
     """What two runs must share to be of one protocol: its words, data, split and tested steps."""
-    tested = {name: errors.tested for (_, name), errors in result.errors.items()}
+    tested = {n: e.tested for (_, n), e in result.errors.items() if not OF_EXPERT.fullmatch(n)}
     return tuple(result.protocol.items()), result.data, tuple(sorted(tested.items()))
 
 
@@ -534,7 +555,8 @@ def _rows(
                 name=_name(result, keys), kind="group", results=[], prefix="", protocols=[protocol]
             )
         groups[place].results.append(result)
-    rows = [groups[p] for p in sorted(groups, key=lambda p: ([*map(_natural, p[0])], p[1]))]
+    ordered = [groups[p] for p in sorted(groups, key=lambda p: ([*map(_natural, p[0])], p[1]))]
+    rows = [row for group in ordered for row in (group, *_controls(group, names))]
     beside: dict[tuple[Any, ...], Row] = {}
     for protocol, members in sorted(under.items()):
         prefixes = {
@@ -542,7 +564,7 @@ def _rows(
             for result in members
             for name in result.metrics
             for before, found, _ in [name.partition("test/")]
-            if found and before.startswith((BASELINE, "ceiling/"))
+            if found and before.startswith((BASELINE, "ceiling/")) and before not in CONTROLS
         }
         for prefix in prefixes:
             having = [r for r in members if any(f"{prefix}{n}" in r.metrics for n in names)]
@@ -580,6 +602,24 @@ def _rows(
             if values:
                 row.cells[name] = Cell(values=values, digits=digits(name))
     return rows
+
+
+def _controls(group: Row, names: Sequence[str]) -> list[Row]:
+    """Rows of a group's own controls, which no other group shares."""
+    found = []
+    for prefix in CONTROLS:
+        having = [r for r in group.results if any(f"{prefix}{n}" in r.metrics for n in names)]
+        name = f"{group.name}: {LABELS[prefix]}"
+        own = Row(
+            name=name,
+            kind="control",
+            results=having,
+            prefix=prefix,
+            protocols=group.protocols,
+            of=group.name,
+        )
+        found += [own] if having else []
+    return found
 
 
 def _letters(number: int) -> str:
@@ -676,24 +716,30 @@ def _infer(
             "are" + "; FEW USERS: this says nothing of other people" * few,
             [],
         ).extend(marks)
-        samples = statistics.bootstrap(prepared, strata=strata, resamples=resamples, seed=seed)
+        with np.errstate(invalid="ignore"):  # a resample without a window that counts
+            samples = statistics.bootstrap(prepared, strata=strata, resamples=resamples, seed=seed)
         for k, (row, _) in enumerate(members):
             cell = row.cells[name]
             cell.low, cell.high = statistics.interval(samples[:, k])
             cell.clusters, cell.few_users = clusters, few
-        reference = _reference([row for row, _ in members], name, named, against)
-        if reference is None:
-            lacking += [row.label for row, _ in members if row.kind == "group"]
-            continue
-        members[reference][0].cells[name].reference = True
+        best = _reference([row for row, _ in members], name, named, against)
+        if best is not None:
+            members[best][0].cells[name].reference = True
         for k, (row, _) in enumerate(members):
-            if k == reference or row.kind == "ceiling":
+            own = None if named else _own_control([row for row, _ in members], row)
+            reference = best if own is None else own
+            if reference is None and row.kind == "group":
+                lacking.append(row.label)
+            if reference in (None, k) or row.kind in ("control", "ceiling"):
                 continue
+            assert reference is not None
             found = statistics.paired_difference(
                 prepared[k], prepared[reference], samples[:, k], samples[:, reference]
             )
             cell = row.cells[name]
             cell.against, cell.difference = members[reference][0].label, found.value
+            if own is not None:
+                cell.against = OWN
             cell.difference_low, cell.difference_high, cell.p = found.low, found.high, found.p
     for text, marks in said.items():
         where = ", ".join(dict.fromkeys(marks))
@@ -722,7 +768,7 @@ def _counted(number: int, word: str) -> str:
 
 def _named(rows: Sequence[Row], against: str) -> list[Row]:
     """The groups or baselines that `against` names: a label, a name, or some of a name's words."""
-    able = [row for row in rows if row.kind != "ceiling"]
+    able = [row for row in rows if row.kind in ("group", "baseline")]
     for fits in (
         lambda row: row.label == against,
         lambda row: row.name == against,
@@ -737,6 +783,14 @@ def _named(rows: Sequence[Row], against: str) -> list[Row]:
     labels = dict.fromkeys(row.label for row in able)
     near = did_you_mean(closest(against, labels)) or f" (there are {', '.join(labels)})"
     raise InputError(f"--against: no group or baseline '{against}'{near}")
+
+
+def _own_control(members: Sequence[Row], group: Row) -> int | None:
+    """Place of the selection alone of a group with an expert, which the group is compared with."""
+    own = (
+        k for k, row in enumerate(members) if row.prefix == CONTROLS[0] and row.belongs_to(group)
+    )
+    return next(own, None)
 
 
 def _reference(

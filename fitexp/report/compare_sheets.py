@@ -9,6 +9,7 @@ from typing import Any
 from fitexp.metrics import higher_is_better
 from fitexp.report.compare import Cell, Comparison, Row
 from fitexp.report.document import Document, Sheet
+from fitexp.report.table import LABELS
 from fitexp.report.text import WIDTH
 
 LABEL_WIDTH = 36  # longer labels get a number, and a line beneath
@@ -16,6 +17,7 @@ SIMULATED = "SIMULATED DATA"
 FIGURES = "mean (sd over runs) [95 % interval]; {}"
 DIFFERENCES = "difference to the reference [95 % interval] adjusted p; {}"
 SIDES = ("below zero", "above zero")
+NEITHER = "test/asked"  # what an expert was asked about: fewer questions, or more right answers?
 NONE = "-"
 
 
@@ -109,7 +111,7 @@ def _sheet(
 ) -> Sheet:
     lines = [["group", *(["n"] if n else []), *names]]
     for label, row in zip(_labels(comparison), comparison.rows, strict=True):
-        if not n and row.kind == "ceiling":
+        if not n and row.kind in ("control", "ceiling"):
             continue
         cells = [row.cells.get(name) for name in names]
         if not any(cells):
@@ -125,9 +127,15 @@ def _sheet(
 
 
 def _labels(comparison: Comparison) -> list[str]:
-    """Labels of rows; a long one is a number that the lines beneath explain."""
+    """Labels of rows; a long one is a number that the lines beneath explain.
+
+    A control stands beneath its group and says what it is alone.
+    """
     out = []
     for number, row in enumerate(comparison.rows, 1):
+        if row.kind == "control":
+            out.append(f"- {LABELS[row.prefix]}")
+            continue
         short = f"row {number} ({row.mark})" if row.mark else f"row {number}"
         out.append(row.label if len(row.label) <= LABEL_WIDTH else short[:LABEL_WIDTH])
     return out
@@ -140,9 +148,13 @@ def _cells(row: Row, names: Sequence[str]) -> list[Cell]:
 def better(names: Sequence[str], sides: tuple[str, str] = ("lower", "higher")) -> str:
     """Which figures of these metrics are better, in the words for low and high ones."""
     low, high = sides
-    higher = [name for name in names if higher_is_better(name)]
-    if len(higher) == len(names):
-        return f"{high} is better"
+    judged = [name for name in names if name != NEITHER]
+    if not judged:
+        return "neither side is better"
+    higher = [name for name in judged if higher_is_better(name)]
+    if len(higher) == len(judged):
+        of = f", of {' and '.join(judged)}" if len(judged) < len(names) else ""
+        return f"{high} is better{of}"
     return f"{low} is better" + (f", of {' and '.join(higher)} {high}" if higher else "")
 
 
@@ -174,7 +186,7 @@ def _beneath(comparison: Comparison) -> list[tuple[str, str]]:
     """References, notes, long labels, then the protocol: what is shared, then what differs."""
     out: list[tuple[str, str]] = []
     for label, row in zip(_labels(comparison), comparison.rows, strict=True):
-        if label != row.label:
+        if label != row.label and row.kind != "control":
             out.append((label, row.label))
     references: dict[str, list[str]] = {}
     for name in comparison.metrics:

@@ -19,7 +19,8 @@ COSTS = ("exercise_attn",)  # networks whose cost can be measured beside a table
 class PaperRow:
     """A row of a table: an experiment file, and the paper's figures by metric with their source.
 
-    value: of the table's sweep, None without one.
+    value: of the table's sweep, None without one. evaluate: its runs are those of its experiment,
+    evaluated once more with these words of `fitexp evaluate`; () as they were trained.
     """
 
     label: str
@@ -27,11 +28,17 @@ class PaperRow:
     paper: Mapping[str, float]
     source: str | None
     value: str | None = None
+    evaluate: tuple[str, ...] = ()
+
+    @property
+    def trained(self) -> str:
+        """What the runs that are trained for it are found by."""
+        return self.experiment if self.value is None else f"{self.experiment} {self.value}"
 
     @property
     def key(self) -> str:
-        """What its runs are found by."""
-        return self.experiment if self.value is None else f"{self.experiment} {self.value}"
+        """What its own runs are found by."""
+        return " ".join([self.trained, *self.evaluate])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +91,12 @@ class PaperTable:
         return list(dict.fromkeys(row.experiment for s in self.sections for row in s.rows))
 
     @property
+    def evaluated(self) -> list[PaperRow]:
+        """Rows whose runs are evaluations, each key once."""
+        rows = {row.key: row for s in self.sections for row in s.rows if row.evaluate}
+        return list(rows.values())
+
+    @property
     def keys(self) -> list[str]:
         """Keys of the rows in the order of a multirun over experiments, then values."""
         if self.sweep is None:
@@ -133,7 +146,7 @@ def paper_table(name: str, values: Any) -> PaperTable:
         metrics = tuple(metric for _, metric in _items(known["metrics"], f"{place}.metrics"))
         rows = []
         for at, row in _items(known["rows"], f"{place}.rows"):
-            fields = _keys(row, at, ("row", "experiment"), ("paper", "source"))
+            fields = _keys(row, at, ("row", "experiment"), ("paper", "source", "evaluate"))
             paper = dict(fields.get("paper") or {})
             for metric in paper:
                 if metric not in metrics:
@@ -145,6 +158,7 @@ def paper_table(name: str, values: Any) -> PaperTable:
                     experiment=str(fields["experiment"]),
                     paper={metric: float(value) for metric, value in paper.items()},
                     source=(fields.get("source") or source) if paper else None,
+                    evaluate=_words(fields.get("evaluate"), f"{at}.evaluate"),
                 )
             )
             if paper and not rows[-1].source:
@@ -172,6 +186,14 @@ def paper_table(name: str, values: Any) -> PaperTable:
         sweep=sweep,
         cost=cost,
     )
+
+
+def _words(values: Any, where: str) -> tuple[str, ...]:
+    words = () if values is None else tuple(str(value) for _, value in _items(values, where))
+    for word in words:
+        if "=" not in word:
+            raise InputError(f"{where}: {word!r} is no KEY=VALUE")
+    return words
 
 
 def _sweep(values: Any, where: str) -> TableSweep:

@@ -17,7 +17,7 @@ from fitexp.data.spec import NOT_READ
 from fitexp.models.fitted import Fitted
 from fitexp.report import plots
 from fitexp.report.baselines import BASELINES, write_baselines
-from fitexp.report.table import LABELS, described_words, model_name, training_words
+from fitexp.report.table import CONTROLS, LABELS, described_words, model_name, training_words
 from fitexp.report.text import rendered
 from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
 
@@ -27,6 +27,9 @@ CEILING = "ceiling/bayes/"
 BEFORE = "before_adapting/"
 SEEN = "_seen_mask"
 FIGURES = ("top1", "top5", "top10", "mrr", "ndcg10")
+ASKED = "asked"  # windows that an expert was asked about, percent
+CONSULTED = ("_answered", "_asked", "_system")  # of a figure, where an expert is asked
+TOPS = ("top1", "top5", "top10")  # those that have them
 COLUMNS = {  # of the table -> metric, digits
     "top-1\n%": ("top1", 1),
     "top-5\n%": ("top5", 1),
@@ -38,6 +41,22 @@ COLUMNS = {  # of the table -> metric, digits
     "seen mask\ntop-5 %": (f"top5{SEEN}", 1),
     "seen mask\ntop-10 %": (f"top10{SEEN}", 1),
 }
+WITH_EXPERT = {  # the same of a run with an expert, all in percent
+    "all\ntop-1": ("top1", 1),
+    "all\ntop-5": ("top5", 1),
+    "all\ntop-10": ("top10", 1),
+    "answered\ntop-1": ("top1_answered", 1),
+    "answered\ntop-5": ("top5_answered", 1),
+    "answered\ntop-10": ("top10_answered", 1),
+    "asked\ntop-1": ("top1_asked", 1),
+    "system\ntop-1": ("top1_system", 1),
+    "asks": (ASKED, 1),
+}
+EXPERT_NOTES = {
+    "all": "every window, predicted before anything is asked about it",
+    "answered": "those not asked about, which alone the authors' program scores; asked: the others",
+    "system": "every window, where asked counts as right",
+}
 
 
 def predictions_table(
@@ -45,7 +64,7 @@ def predictions_table(
     predictions: Mapping[str, NDArray[np.generic]],
     part: str,
     baselines: Mapping[str, Fitted],
-    before: Mapping[str, NDArray[np.generic]] | None = None,
+    beside: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
 ) -> pd.DataFrame:
     """One row an answer, by fold, user and step: the schema of `predictions.parquet`.
 
@@ -53,9 +72,11 @@ def predictions_table(
     p_target, p_prediction: their probabilities; rank_of_target among all items, of ties the mean
     rank; ties_of_target: items with just its probability, itself among them; *_seen_mask: among
     the items that the user had not had before (missing where he had had the target); margin: the
-    highest probability less the second. baseline_NAME_rank, baseline_NAME_ties and so on are of a
-    baseline; `ceiling_*` of the best that a simulator allows; `before_adapting_*` of the network
-    before it was trained on for a new user (`before`).
+    highest probability less the second; asked: whether an expert was asked, after this prediction.
+    baseline_NAME_rank, baseline_NAME_ties and so on are of a baseline; `ceiling_*` of the best that
+    a simulator allows. beside: name -> further predictions, with columns of that name:
+    `before_adapting_*` of the network before it was trained on for a new user, `baseline_NAME_*`
+    of controls, with `baseline_NAME_asked` where an expert was asked.
     """
     arrays, items = prepared.arrays, np.asarray(prepared.arrays["item_id"])
     rows = np.asarray(predictions["rows"], np.int64)
@@ -79,15 +100,18 @@ def predictions_table(
         "margin": best[:, -1] - best[:, 0],
         **_columns("{}_of_target", given, target, seen),
     }
+    if ASKED in predictions:
+        found[ASKED] = np.asarray(predictions[ASKED], bool)[order]
     others: dict[str, Mapping[str, NDArray[Any]]]
     others = {f"baseline_{name}": m.predict(arrays, part) for name, m in baselines.items()}
-    if before is not None:
-        others["before_adapting"] = before
+    others |= beside or {}
     for name, other in others.items():
         same = np.lexsort(np.asarray(other["rows"]).T[::-1])
         if not np.array_equal(other["rows"][same], rows):
             raise ValueError(f"{name} answers other events than the model")
         found |= _columns(f"{name}_{{}}", other["probability"][same], target, seen)
+        if ASKED in other:
+            found[f"{name}_{ASKED}"] = np.asarray(other[ASKED], bool)[same]
     if "ceiling" in arrays:
         known = np.asarray(arrays["ceiling"], np.float64)[event]
         found |= _columns("ceiling_{}", known, target, seen)
@@ -130,13 +154,31 @@ def figures_of(table: pd.DataFrame, name: str) -> dict[str, Float]:
     """Prefix of a metric's name -> its value for each row of a predictions table, NaN for none.
 
     name: top1, top5, top10 (percent), mrr, ndcg10, each also *_seen_mask. A target among ties has
-    the mean over the places that they share: what breaking them by lot gives on average.
+    the mean over the places that they share: what breaking them by lot gives on average. Where an
+    expert was asked also top1_answered (.., top10_answered): of windows that were not asked about;
+    top1_asked: of those that were; top1_system: of all, those that were asked about 100; asked:
+    100 there, else 0. Prefixes without a value in any row are left out.
     """
     base, mask, _ = name.partition(SEEN)
-    return {
-        prefix: _figure(base, *(table[f"{column.format(c)}{mask}"] for c in ("rank", "ties")))
-        for prefix, column in _ranked(table)
-    }
+    base, among = next(
+        ((base.removesuffix(end), end) for end in CONSULTED if base.endswith(end)), (base, "")
+    )
+    found = {}
+    for prefix, column in _ranked(table):
+        of_expert = column.format(ASKED) if prefix else ASKED
+        if (among or name == ASKED) and of_expert not in table:
+            continue
+        if name == ASKED:
+            found[prefix] = 100.0 * table[of_expert].to_numpy(np.float64)
+            continue
+        values = _figure(base, *(table[f"{column.format(c)}{mask}"] for c in ("rank", "ties")))
+        found[prefix] = _among(values, among, table[of_expert]) if among else values
+    return {prefix: values for prefix, values in found.items() if np.isfinite(values).any()}
+
+
+def _among(values: Float, among: str, asked: pd.Series[bool]) -> Float:
+    other = 100.0 if among == "_system" else np.nan
+    return np.asarray(np.where(asked.to_numpy(bool) != (among == "_asked"), other, values))
 
 
 def _figure(name: str, rank: pd.Series[float], ties: pd.Series[float]) -> Float:
@@ -160,17 +202,19 @@ def score(table: pd.DataFrame, part: str) -> dict[str, float]:
     """Flat metrics of a predictions table; top1, top5 and top10 in percent.
 
     `PART/top1`, .., `PART/mrr`, `PART/ndcg10`, `PART/log_loss` (nats), `PART/ece` (of the answer
-    given); `*_seen_mask`: a user's earlier items can be neither target nor answer. Baselines:
+    given); `*_seen_mask`: a user's earlier items can be neither target nor answer; where an expert
+    was asked, `*_answered` and so on (`figures_of`). Baselines and controls:
     `baseline/NAME/PART/...`; the best that a simulator allows: `ceiling/bayes/PART/...`; before
     the network was trained on for new users: `before_adapting/PART/...`.
     """
     out: dict[str, float] = {}
     again = table[f"rank_of_target{SEEN}"].isna().any()  # the mask would leave out what is right
-    for name in [
-        f"{figure}{mask}" for mask in ("", *([] if again else [SEEN])) for figure in FIGURES
-    ]:
+    names = [f"{figure}{mask}" for mask in ("", *([] if again else [SEEN])) for figure in FIGURES]
+    if ASKED in table:
+        names += [*(f"{top}{among}" for among in CONSULTED for top in TOPS), ASKED]
+    for name in names:
         for prefix, values in figures_of(table, name).items():
-            out[f"{prefix}{part}/{name}"] = float(values.mean())
+            out[f"{prefix}{part}/{name}"] = float(np.nanmean(values))
     hit = (table["target"] == table["prediction"]).to_numpy()
     out[f"{part}/ece"] = metrics.ece(table["p_prediction"], hit)
     out[f"{part}/log_loss"] = float(-np.log(table["p_target"]).mean())
@@ -196,10 +240,10 @@ def write_results(
     predictions: Mapping[str, NDArray[np.generic]],
     val: Mapping[str, NDArray[np.generic]] | None,
     baselines: Mapping[str, Fitted],
-    before: Mapping[str, NDArray[np.generic]] | None = None,
+    beside: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
 ) -> dict[str, float]:
     """Write predictions.parquet, baselines.npz, metrics.json and plots/ of a run."""
-    table = predictions_table(prepared, predictions, "test", baselines, before)
+    table = predictions_table(prepared, predictions, "test", baselines, beside)
     found = score(table, "test")
     if val is not None:
         found |= score(predictions_table(prepared, val, "val", baselines), "val")
@@ -224,12 +268,12 @@ def closing_table(run: Run) -> str:
     """Model, baselines and ceiling of a finished run, and the protocol; at most 100 columns."""
     found, spec = run.metrics, run.spec
     rows = {model_name(run): ""}
-    for name in found:
-        prefix, tested, figure = name.partition("test/")
-        if tested and figure == "top1" and prefix:
-            label = LABELS.get(prefix) or prefix.removeprefix("baseline/").rstrip("/")
-            rows[label] = prefix
-    columns = {k: v for k, v in COLUMNS.items() if f"test/{v[0]}" in found}
+    others = [name.removesuffix("test/top1") for name in found if name.endswith("/test/top1")]
+    for prefix in sorted(others, key=lambda prefix: prefix not in CONTROLS):  # stable
+        rows[LABELS.get(prefix) or prefix.removeprefix("baseline/").rstrip("/")] = prefix
+    expert = f"test/{ASKED}" in found
+    shown = WITH_EXPERT if expert else COLUMNS
+    columns = {k: v for k, v in shown.items() if f"test/{v[0]}" in found}
     table = Table(box=None, pad_edge=False)
     table.add_column("", no_wrap=True)
     for header in columns:
@@ -238,6 +282,7 @@ def closing_table(run: Run) -> str:
         values = [(found.get(f"{prefix}test/{name}"), digits) for name, digits in columns.values()]
         table.add_row(label, *("-" if v is None else f"{v:.{d}f}" for v, d in values))
     words = {
+        **(EXPERT_NOTES if expert else {}),
         **spec["protocol"],
         "training": run.manifest.get("training") or training_words(run.config),
         **described_words(run),
@@ -251,5 +296,9 @@ def closing_table(run: Run) -> str:
     notes.add_column()
     for label, text in words.items():
         notes.add_row(label, text)
-    title = "which item comes next" + ("   SIMULATED DATA" if spec["simulated"] else "")
+    title = (
+        "which item comes next"
+        + ", percent" * expert
+        + ("   SIMULATED DATA" if spec["simulated"] else "")
+    )
     return f"{title}\n{rendered(table)}\n\n{rendered(notes)}"

@@ -82,16 +82,10 @@ def figures(rows: Rows, lines: Timelines) -> list[dict[str, Any]]:
                 "wanted": None if rate is None else 100 * rate,
             }
             for k, (name, errors) in enumerate(part.items()):
-                low, high = _interval(samples[:, place * len(part) + k])
+                low, high = interval(samples[:, place * len(part) + k])
                 row |= {name: float(pooled(errors)), f"{name}_low": low, f"{name}_high": high}
             found.append(row | _area(rows[policy, update, rate], policy, lines))
     return found
-
-
-def _interval(samples: Floats) -> tuple[float, float]:
-    """Of the resamples that have a value: one may hold no window that was asked about."""
-    known = samples[np.isfinite(samples)]
-    return interval(known) if len(known) else (np.nan, np.nan)
 
 
 def risk_coverage(result: Replayed, policy: str) -> tuple[Floats, Floats]:

@@ -22,6 +22,7 @@ from fitexp.report.compare_sheets import (
 )
 from fitexp.report.document import Document, Sheet
 from fitexp.report.paper_table import PaperRow, PaperTable, Section
+from fitexp.report.table import CONTROLS, LABELS
 from fitexp.report.text import WIDTH
 from fitexp.run import FINISHED, Run
 
@@ -33,12 +34,16 @@ DIFFERENCES = "difference to {} [95 % interval] adjusted p; {}"
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A printed row: a model's (of the table) or a baseline's (paper is None); row: as measured."""
+    """A printed row: a model's (of the table), or a control's or baseline's (paper is None).
+
+    row: as measured; of: the label of the model that a control belongs to.
+    """
 
     section: Section
     label: str
     paper: PaperRow | None
     row: Row | None
+    of: str = ""
 
 
 def document(
@@ -94,10 +99,10 @@ def _compared(
 
 
 def _lines(section: Section, comparison: Comparison, names: Mapping[str, str]) -> Iterator[Line]:
-    """Models, then baselines; letters of protocols where the models stand under several.
+    """Models, each with its controls beneath, then baselines.
 
-    Of a sweep, baselines are those of its first value. A baseline with the same figures under
-    several protocols stands once.
+    Letters of protocols where the models stand under several. Of a sweep, baselines are those of
+    its first value. A baseline with the same figures under several protocols stands once.
     """
     models: list[tuple[PaperRow, Row | None]] = []
     for paper in section.rows:
@@ -110,11 +115,15 @@ def _lines(section: Section, comparison: Comparison, names: Mapping[str, str]) -
     for paper, row in models:
         label = f"{paper.label} ({row.mark})" if several and row else paper.label
         yield Line(section=section, label=label, paper=paper, row=row)
+        for control in comparison.rows:
+            if row and control.prefix in CONTROLS and control.belongs_to(row):
+                own = LABELS[control.prefix]
+                yield Line(section=section, label=own, paper=None, row=control, of=label)
         protocols |= set(row.protocols) if row and paper.value == first else set()
     beside: dict[tuple[str, ...], Row] = {}
     for row in comparison.rows:
         measured = [metric for metric in section.metrics if metric in row.cells]
-        if row.kind == "group" or not measured or not protocols & set(row.protocols):
+        if row.kind in ("group", "control") or not measured or not protocols & set(row.protocols):
             continue
         if row.name in (section.baselines or (row.name,)):
             figures = (f"{row.cells[metric].mean:.9g}" for metric in measured)
@@ -160,12 +169,15 @@ def _figures(lines: Sequence[Line], metrics: Sequence[str]) -> list[list[str]]:
     out = [["", "n", *(word for metric in metrics for word in ("paper", metric))]]
     for line in lines:
         cells = [line.row.cells.get(metric) if line.row else None for metric in metrics]
+        if line.paper is None and not any(cells):
+            continue
         number = max((len(cell.values) for cell in cells if cell), default=0)
         words = []
         for metric, cell in zip(metrics, cells, strict=True):
             printed = line.paper.paper.get(metric) if line.paper else None
             words += [NONE if printed is None else f"{printed:g}", figure(cell) if cell else NONE]
-        out.append([line.label, str(number) if number else NONE, *words])
+        label = f"- {line.label}" if line.of else line.label
+        out.append([label, str(number) if number else NONE, *words])
     return out
 
 
@@ -197,7 +209,7 @@ def _record(
     }
     return {
         "table": table.name,
-        "row": f"{line.section.name}: {line.label}",
+        "row": ": ".join(filter(None, [line.section.name, line.of, line.label])),
         "metric": metric,
         "measured": measured,
         "paper": line.paper.paper.get(metric) if line.paper else None,

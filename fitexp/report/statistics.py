@@ -120,8 +120,14 @@ def bootstrap(
 
 
 def interval(samples: Floats, level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval of R resampled values."""
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    """The percentile interval of R resampled values, of those that are numbers.
+
+    A figure of some windows only has none in a resample without such windows.
+    """
+    known = samples[np.isfinite(samples)]
+    low, high = (
+        np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if len(known) else [np.nan] * 2
+    )
     return float(low), float(high)
 
 

@@ -24,7 +24,11 @@ LABELS = {
     "ceiling/noise_floor/": "noise floor of the simulator",
     "ceiling/bayes/": "ceiling of the simulator",
     "before_adapting/": "before adapting",
+    "baseline/selection_alone/": "selection alone",
+    "baseline/learning_alone/": "learning alone",
+    "baseline/no_expert/": "no expert",
 }
+CONTROLS = tuple(LABELS)[-3:]  # prefixes of figures that belong to one run with an expert
 GROUPS = {  # by what the test is parted -> what a part is called
     "sport": "sport: {}",
     "bpm": "mean heart rate: {}",

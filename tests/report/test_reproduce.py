@@ -133,6 +133,20 @@ def test_experiments_that_overrides_made_equal_share_their_runs(tmp_path: Path) 
     assert small["measured"]["n"] == 1
 
 
+def test_rows_that_are_evaluations_share_what_is_trained() -> None:
+    sections = copy.deepcopy(VALUES["sections"])
+    words = ["adapt=similar_users"]
+    sections[1]["rows"] = [
+        {"row": "again", "experiment": "a", "evaluate": words},
+        {"row": "once more", "experiment": "a", "evaluate": words},
+    ]
+    found = table(sections=sections)
+    assert found.experiments == found.keys == ["a", "b"]
+    assert [(row.label, row.trained, row.key) for row in found.evaluated] == [
+        ("once more", "a", "a adapt=similar_users")
+    ]
+
+
 def test_quick_overrides_are_those_of_the_data_that_all_rows_have() -> None:
     assert table().quick_overrides({"sim"}) == ["trainer.max_epochs=1", "data.users=2"]
     assert table().quick_overrides({"sim", "other"}) == ["trainer.max_epochs=1"]
@@ -149,6 +163,8 @@ def test_quick_overrides_are_those_of_the_data_that_all_rows_have() -> None:
         (("sections", 0, "rows", 0, "paper"), {"test/mae": 1}, "mae is no metric of this section"),
         (("source",), None, "figures of a paper need their source"),
         (("cost",), "fitrec", "table/made: cost is one of exercise_attn, not fitrec"),
+        (("sections", 0, "rows", 1, "evaluate"), "a=b", r"rows\[1\].evaluate: a list is expected"),
+        (("sections", 0, "rows", 1, "evaluate"), ["asked"], "evaluate: 'asked' is no KEY=VALUE"),
     ],
 )
 def test_mistakes_in_a_table_name_their_place(place: Any, value: Any, said: str) -> None:
@@ -177,6 +193,8 @@ def test_every_table_s_rows_are_experiments(path: Path) -> None:
     for experiment in found.experiments:
         assert (CONF / "experiment" / f"{experiment}.yaml").exists(), experiment
     assert compose.data_choices(found.experiments, found.overrides, [])
+    for row in found.evaluated:
+        cli._chosen(row.evaluate)
 
 
 def test_tables_of_exercises_have_the_same_networks_in_every_section() -> None:
@@ -262,7 +280,7 @@ def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("", "needs a table (exercises.table2, "),
+        ("", "needs a table (exercises.table1, "),
         ("fitrec_atn", "no table 'fitrec_atn'; did you mean fitrec_attn?"),
         ("fitrec_attn model.score=linear,tanh", "names one value"),
         ("fitrec_attn seed=3", "seeds by --seeds"),
