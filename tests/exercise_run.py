@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from fitexp import targets, worker
+from fitexp.compose import strip
 from fitexp.run import BEST, Run
 from tests.data.exercises.made import random_histories
 from tests.toy_run import ALLOW, CONF
@@ -20,7 +21,7 @@ def exercise_config(model: str, **overrides: Any) -> dict[str, Any]:
     """conf/train.yaml with a model of exercises on made events; overrides have __ for each dot."""
 
     def read(name: str) -> dict[str, Any]:
-        values: dict[str, Any] = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+        values: dict[str, Any] = strip(yaml.safe_load((CONF / f"{name}.yaml").read_text()))
         return {k: v for k, v in values.items() if k not in ("defaults", "hydra")}
 
     chosen = read(f"model/{model}")

@@ -155,7 +155,7 @@ def test_refused_before_anything_is_trained(
     [
         (["expert.update=none"], "expert.update: the run has no expert; choose one before"),
         (["optimizer.lr=1"], "only data can change, and what its test does"),
-        (["data.window=4"], "is tested on its run's own data only"),
+        (["data.window=4"], "is tested on its own data only"),
     ],
 )
 def test_evaluate_refuses_and_leaves_no_child(plain: Run, words: list[str], said: str) -> None:
