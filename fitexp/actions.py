@@ -57,7 +57,10 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
     },
     "embed": {
         "windows": Action(
-            does="fitexp.embed:command", values=("-o", "--pool"), flags=("--windows",)
+            does="fitexp.embed:command",
+            says="what its network makes of people",
+            values=("-o", "--pool"),
+            flags=("--windows",),
         ),
     },
     "explain": {
@@ -96,6 +99,7 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
     "transfer": {
         "windows": Action(
             does="fitexp.transfer_command:command",
+            says="what that tells of them",
             values=("-o", "--outcome", "--pool", "--users", "--beside", "--draws"),
             flags=("--evaluate",),
         ),

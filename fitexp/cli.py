@@ -466,6 +466,7 @@ def _train(job: Job, row: JobRow, fresh: bool) -> None:
     if parent.exists() and not parent.is_dir():
         raise InputError(f"{parent} is a file: run folders lie in a folder of that name")
     compose.check(job.config, job.known)
+    compose.check_pair(job.config, job.choices)
     prepared = _prepare(job.config)
     rejected = (prepared.report.get("rejected") or {}).items()
     if any(number for _, number in rejected):

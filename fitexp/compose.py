@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -807,6 +808,37 @@ def check(config: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         check_node(config, f"{BASELINES}.{name}")
     for key in set(known) - {*INJECTED, "trainer"}:
         check_plain(config, known, key)
+
+
+def check_pair(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Refuse a model of another kind of data, before the data are read. Raises InputError."""
+
+    def kind_of(node: Mapping[str, Any]) -> str | None:
+        return getattr(targets.locate(node[targets.TARGET], targets.ANYTHING), "kind", None)
+
+    model, data = kind_of(config["model"]), kind_of(config["data"])
+    if None in (model, data) or model == data:
+        return
+    able = [name for name, node in _models() if kind_of(node) == data]
+    name = choices.get("model", str(config["model"][targets.TARGET]))
+    near = targets.closest(name, able)
+    hint = targets.did_you_mean(near and f"model={near}") or f": choose of {', '.join(able)}"
+    raise InputError(
+        f"model={name} takes data of kind {model}, but data={choices.get('data', '')} is of kind "
+        f"{data}{hint}"
+    )
+
+
+def _models() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Choices of `model` that come with fitexp and name their target, sorted."""
+    import yaml
+
+    files = (resources.files("fitexp.conf") / "model").iterdir()
+    for file in sorted(files, key=lambda one: one.name):
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        node = values.get("model", values)
+        if targets.TARGET in node:
+            yield file.name.removesuffix(".yaml"), node
 
 
 def check_node(config: Mapping[str, Any], place: str) -> None:

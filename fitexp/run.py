@@ -37,6 +37,7 @@ PLOTS = "plots"
 DESCRIBED = "described.json"  # what a network says of itself; not every one does
 RECOMMEND = "recommend.json"  # ranks of test workouts: `fitexp recommend RUN --evaluate`
 RECOMMENDED = "test/recommend/"  # what its figures in METRICS have in their names
+TRANSFERRED = "test/transfer/"  # the same of `fitexp transfer RUN --evaluate`
 FILES = (CONFIG, SPEC, MANIFEST, METRICS, BEST, LAST, PREDICTIONS)
 
 # libyaml's loader, eight times faster, where PyYAML was built with it

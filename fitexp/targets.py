@@ -33,6 +33,7 @@ NEVER = tuple(
         "cli",
         "compose",
         "data.prepare",
+        "embed",
         "explain",
         "fine_tuning",
         "predict",
@@ -44,6 +45,7 @@ NEVER = tuple(
         "runs",
         "sweep",
         "targets",
+        "transfer_command",
         "worker",
     )
 )

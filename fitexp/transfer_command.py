@@ -124,9 +124,12 @@ def baselines(prepared: Prepared) -> list[Representation]:
 def _representation(
     run: Run, name: str, prepared: Prepared, how: str, allow: Sequence[str]
 ) -> Representation:
+    """reads: what the network says; of one that says nothing, all that its data offered it."""
     users = len(prepared.arrays["user_id"])
     values = embedded(run, prepared, allow).of_users(how, users)
-    return Representation(name=name, values=values, reads=frozenset(prepared.spec.statics))
+    network = worker.network(run, prepared, allow)
+    reads: frozenset[str] = getattr(network, "reads", frozenset(prepared.spec.statics))
+    return Representation(name=name, values=values, reads=reads)
 
 
 def _beside_run(

@@ -50,7 +50,7 @@ from fitexp.checkpoints import (
     training_state,
 )
 from fitexp.data.batches import Batch
-from fitexp.data.prepare import Prepared, cached_arrays, code_version, digest, fingerprint
+from fitexp.data.prepare import Arrays, Prepared, cached_arrays, code_version, digest, fingerprint
 from fitexp.data.spec import Spec
 from fitexp.errors import InputError
 from fitexp.models.fitted import Fitted
@@ -63,6 +63,7 @@ from fitexp.run import (
     LAST,
     METRICS,
     RECOMMENDED,
+    TRANSFERRED,
     Run,
     provenance,
     write_bytes,
@@ -217,8 +218,8 @@ def evaluate(
 
     overrides: `key=value` on the run's config, of OPEN; chosen: choices of IN_TEST by group.
     Where data, adapt and expert stay as they are the results are the run's own, to the last digit,
-    and are written there again (the weights are the same: figures that `recommend --evaluate`
-    added stay); else they go to a child folder RUN/evaluations/N, and other data are prepared with
+    and are written there again (the weights are the same: figures that a verb's
+    `--evaluate` added stay); else they go to a child folder RUN/evaluations/N, and other data are prepared with
     the run's vocabularies, scaling and start values. again: False takes a finished child of the
     same config, if there is one, as it is.
     """
@@ -229,7 +230,8 @@ def evaluate(
     _processes(config)
     same_data = config["data"] == run.config["data"]
     if same_data and all(config.get(name) == run.config.get(name) for name in IN_TEST):
-        added = {name: value for name, value in run.metrics.items() if RECOMMENDED in name}
+        by_verbs = (RECOMMENDED, TRANSFERRED)
+        added = {k: v for k, v in run.metrics.items() if any(name in k for name in by_verbs)}
         write_json(run.file(METRICS), test(run, None, allow, _device(config)) | added)
         return run, run.metrics
     if _is_evaluation(run):
@@ -244,8 +246,7 @@ def evaluate(
         _check_left_out(config, prepared, allow)
     if not len(prepared.arrays["test"]):
         raise InputError("the test part has no windows (data.split, data.fractions)")
-    same_source = all(config["data"][k] == run.config["data"][k] for k in ("path", "source"))
-    if same_source and not same_data:
+    if not same_data and _same_people(config["data"], run.config["data"]):
         _check_unseen(_same_data(run, None, allow), prepared)
     choices = {group: name for group, (name, _) in chosen.items()}
     command = ["fitexp evaluate", str(run.path), *(f"{k}={v}" for k, v in choices.items())]
@@ -791,19 +792,49 @@ def _check_fits(own: Spec, other: Spec) -> None:
             raise InputError(f"the run was trained with {name} {had}, the data have {has}")
 
 
+def _same_people(one: Config, other: Config) -> bool:
+    """Whether two nodes of data read the same folder, or simulate the same people: person k of a
+    simulation is the same however many there are."""
+    if one["path"] != other["path"]:
+        return False
+    keys = (targets.TARGET, "seed")
+    simulated = all(one["source"].get(key) == other["source"].get(key) for key in keys)
+    return one["path"] is not None or simulated
+
+
 def _check_unseen(trained: Prepared, tested: Prepared) -> None:
-    """Raise InputError if workouts that a run was trained on are among those to test."""
-
-    def workouts(prepared: Prepared, part: str) -> set[str]:
-        rows = np.unique(prepared.arrays[part][:, 0])
-        return set(prepared.arrays["workout_id"][rows].tolist())
-
-    seen = workouts(trained, "train") & workouts(tested, "test")
+    """Raise InputError if what a run was trained on is among what is to test."""
+    what, of = UNSEEN[trained.spec.kind]
+    seen = of(trained.arrays, "train") & of(tested.arrays, "test")
     if seen:
         raise InputError(
-            f"{len(seen)} of the workouts to test were trained on: leave data.split, "
+            f"{len(seen)} of the {what} to test were trained on: leave data.split, "
             "data.fractions and data.fold as they were, or give other data"
         )
+
+
+def _workouts(arrays: Arrays, part: str) -> set[Any]:
+    return set(arrays["workout_id"][np.unique(arrays[part][:, 0])].tolist())
+
+
+def _events(arrays: Arrays, part: str) -> set[Any]:
+    """Number of the fold, user and step of each event; copies by augmentation are of nobody."""
+    fold, event = arrays[part].T
+    user, people = arrays["user"][event], len(arrays["user_id"])
+    own = user < people
+    of = (fold[own], arrays["user_id"][user[own]], arrays["step"][event[own]])
+    return set(zip(*(values.tolist() for values in of), strict=True))
+
+
+def _users(arrays: Arrays, part: str) -> set[Any]:
+    return set(arrays["user_id"][np.unique(arrays["window_user"][arrays[part]])].tolist())
+
+
+UNSEEN: Mapping[str, tuple[str, Callable[[Arrays, str], set[Any]]]] = {  # by kind of data
+    "workouts": ("workouts", _workouts),
+    "exercises": ("events", _events),
+    "windows": ("users", _users),
+}
 
 
 def _trainer(

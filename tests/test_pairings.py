@@ -17,6 +17,9 @@ FEW_WORKOUTS = "data.source.athletes=4 data.source.workouts=5"
     [
         ("data=dstress_sim", "model=fitrec_attn is not for data=dstress_sim"),
         (f"model=trigram {FEW_WORKOUTS}", "takes data of kind exercises"),
+        ("model=fitrec data=fenland_sim", "data=fenland_sim is of kind windows: choose of resting"),
+        ("model=averages data=mmash data.path=.", "windows; did you mean model=window_averages?"),
+        ("model=step2heart loss=cross_entropy data.source.users=6", "is not for Forecast"),
         ("model=exercise_attn data=workouts_sim", "no key 'data.answers'"),
         (f"model=exercise_attn loss=mse {FEW_USERS}", "loss squared_error is not for Ranking"),
         (f"loss=joint_heads {FEW_WORKOUTS}", "loss joint_heads is not for Regression"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Prepared, Any]]:
 
     monkeypatch.setattr(worker, "own_data", lambda run, allow: of(run)[0])
     monkeypatch.setattr(worker, "embeddings", lambda run, p, allow: of(run)[1], raising=False)
+    monkeypatch.setattr(worker, "network", lambda run, prepared, allow: None)
     monkeypatch.setattr(transfer_command, "Run", Made)
     monkeypatch.setattr(transfer, "GRID", ((0.1, "l2"),))
     monkeypatch.setattr(transfer_plots, "tsne_figure", lambda *given: None)  # seconds
@@ -81,6 +83,21 @@ def test_a_transfer_finds_what_embeddings_hold(
     for reads in ("autoencoder", "resting HR alone"):
         assert rows["resting_hr_bpm", reads]["reads_outcome"]
     assert found["width"] == D
+
+
+def test_a_network_says_what_it_reads(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what its data offer: an outcome is N/A to networks that have it among their inputs."""
+    world["run"] = toy(statics=("resting_hr_bpm", "age_years"))
+    network = SimpleNamespace(reads=frozenset({"age_years"}))
+    monkeypatch.setattr(worker, "network", lambda run, prepared, allow: network)
+    words = ["--outcome", "age_years,resting_hr_bpm", "--draws", "0"]
+    assert fitexp("transfer", tmp_path / "run", *words) == 0
+    found = json.loads((tmp_path / "run" / "transfer.json").read_text())
+    own = {r["outcome"]: r for r in found["rows"] if r["representation"] == "step2heart"}
+    assert own["age_years"]["reads_outcome"]
+    assert "auc" in own["resting_hr_bpm"]
 
 
 def test_outcomes_of_a_file_of_users(

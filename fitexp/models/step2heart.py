@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fitexp.data.spec import WindowSpec
 from fitexp.errors import InputError
 from fitexp.models.context import check_choice
+from fitexp.models.global_norm import GlobalNorm
 
 VARIANTS = {"A": (), "A/T": ("T",), "A/R": ("R",), "A/R/T": ("R", "T")}
 
@@ -25,7 +26,8 @@ class Step2Heart(nn.Module):
     Source: Spathis, Perez-Pozuelo, Brage, Wareham, Mascolo, "Self-supervised transfer learning of
     physiological representations from free-living wearable data", CHIL 2021, sections Methods and
     Training procedure; what these leave open is read as in the authors' program: batch norm with
-    eps 1e-3 and momentum 0.01 before a branch, dropout 0.33 behind it, GRUs with two biases.
+    eps 1e-3 and momentum 0.01 before a branch (of the global batch: `GlobalNorm`), dropout 0.33
+    behind it, GRUs with two biases.
 
     inputs: A, A/T, A/R or A/R/T; person: the static that R reads (resting_hr_bpm, or
     sleeping_hr_bpm as in the program, which is derived from the target signal). pooling: mean, max
@@ -35,9 +37,11 @@ class Step2Heart(nn.Module):
     Parameters of A/R/T with 10 series and 128 throughout: 582,293, counting batch norm's buffers.
     Shapes: `batch` as WindowsData yields it; returns (B, 1, O). Raises InputError for a key it
     cannot take, for data.answers=every and for statics that the data do not offer.
+    reads: the statics that are in the embedding.
     """
 
     kind = "windows"
+    reads: frozenset[str]
 
     def __init__(
         self,
@@ -68,13 +72,14 @@ class Step2Heart(nn.Module):
             raise InputError(f"model.person={person}: data.statics has it not ({offered})")
         self.pooling = pooling
         self.person = spec.statics.index(person) if "R" in branches else None
+        self.reads = frozenset({person} if "R" in branches else ())
         F = len(spec.inputs)
         self.convolutions = nn.Sequential(
             nn.Conv1d(F, filters, 3), nn.ReLU(), nn.Conv1d(filters, filters, 3), nn.ReLU()
         )
         self.recurrent = nn.GRU(filters, width, num_layers=2, batch_first=True, bidirectional=True)
-        self.time = _branch(4, branch, dropout) if "T" in branches else None
-        self.resting = _branch(1, branch, dropout) if "R" in branches else None
+        self.time = _Branch(4, branch, dropout) if "T" in branches else None
+        self.resting = _Branch(1, branch, dropout) if "R" in branches else None
         self.embedding = 2 * width + branch * len(branches)
         self.head = nn.Linear(self.embedding, 1 + len(heads or ()))
 
@@ -88,10 +93,12 @@ class Step2Heart(nn.Module):
             parts = [states.amax(dim=1)]
         else:
             parts = [states[:, -1]]
+        there = batch.get("there")
         if self.time is not None:
-            parts.append(self.time(batch["time"]))
+            parts.append(self.time(batch["time"], there))
         if self.resting is not None and self.person is not None:
-            parts.append(self.resting(batch["statics"][:, self.person : self.person + 1]))
+            person = batch["statics"][:, self.person : self.person + 1]
+            parts.append(self.resting(person, there))
         return torch.cat(parts, dim=1)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -104,12 +111,22 @@ class Step2Heart(nn.Module):
             self.head.bias.fill_(value)
 
 
-def _branch(inputs: int, width: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.BatchNorm1d(inputs, eps=1e-3, momentum=0.01),
-        nn.Linear(inputs, width),
-        nn.ReLU(),
-        nn.Linear(width, width),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-    )
+class _Branch(nn.Sequential):
+    """A vector of what is known beside the series -> (B, width)."""
+
+    def __init__(self, inputs: int, width: int, dropout: float) -> None:
+        super().__init__(
+            GlobalNorm(inputs, eps=1e-3, momentum=0.01),
+            nn.Linear(inputs, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor, there: Tensor | None = None) -> Tensor:
+        norm, *rest = self
+        known: Tensor = norm(x, there)
+        for layer in rest:
+            known = layer(known)
+        return known

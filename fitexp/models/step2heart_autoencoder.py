@@ -29,6 +29,7 @@ class Step2HeartAutoencoder(nn.Module):
     """
 
     kind = "windows"
+    reads: frozenset[str] = frozenset()  # the embedding is of the epochs alone
 
     def __init__(self, *, spec: WindowSpec, filters: int, bottleneck: int) -> None:
         super().__init__()

@@ -30,6 +30,7 @@ class WindowAverages(nn.Module):
     """
 
     kind = "windows"
+    reads: frozenset[str] = frozenset()  # the embedding is of the epochs alone
     nothing: Tensor
 
     def __init__(

@@ -190,8 +190,17 @@ def compare(
     for row in rows:
         row.mark = ",".join(marks[i] for i in row.protocols if marks[i])
     notes = _averaged(rows, keys) + _not_read(rows)
+    printed_alone = []
     for name in names:
-        notes += _infer(rows, name, against, resamples, seed)
+        found = _infer(rows, name, against, resamples, seed)
+        printed_alone += [name] if found is None else []
+        notes += found or []
+    if printed_alone:
+        several = "are" if len(printed_alone) > 1 else "is"
+        notes.append(
+            f"{_some(printed_alone)} {several} not computed from predictions of the test: no "
+            "interval, no difference"
+        )
     protocols = {
         mark: next(_words(r) for r in whole if _signature(r) == signature)
         for mark, signature in zip(marks, signatures, strict=True)
@@ -681,8 +690,8 @@ def _by_user(errors: Errors, user: NDArray[np.int64]) -> Errors:
 
 def _infer(
     rows: Sequence[Row], name: str, against: str | None, resamples: int, seed: int
-) -> list[str]:
-    """Fill intervals, differences and p-values of one metric. -> notes."""
+) -> list[str] | None:
+    """Fill intervals, differences and p-values of one metric. -> notes; None: it has no units."""
     notes: list[str] = []
     tests: dict[str, list[tuple[Row, list[UnitErrors]]]] = {}
     for row in rows:
@@ -690,7 +699,7 @@ def _infer(
         if errors:
             tests.setdefault(errors[0].tested, []).append((row, errors))
     if not tests:
-        return [f"{name} is not computed from predictions of the test: no interval, no difference"]
+        return None
     named = _named(rows, against) if against is not None else None
     lacking: list[str] = []
     said: dict[str, list[str]] = {}  # what is resampled -> marks of protocols

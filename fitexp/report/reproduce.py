@@ -24,7 +24,7 @@ from fitexp.report.document import Document, Sheet
 from fitexp.report.paper_table import PaperRow, PaperTable, Section
 from fitexp.report.table import CONTROLS, LABELS
 from fitexp.report.text import WIDTH
-from fitexp.run import FINISHED, Run
+from fitexp.run import FINISHED, RECOMMENDED, TRANSFERRED, Run
 
 QUICK = "QUICK"
 QUICK_WORDS = "one seed, fewer users and epochs: not to be quoted"
@@ -59,7 +59,7 @@ def document(
     lines = {section.name: list(_lines(section, comparison, names)) for section in table.sections}
     beneath = [("table", f"{table.name}: {table.title}")]
     beneath += [(QUICK, QUICK_WORDS)] if quick else []
-    beneath += [("paper", f"{s.name}: {text}") for s in table.sections for text in _sources(s)]
+    beneath += [("paper", text) for text in _papers(table)]
     beneath += [("note", text) for text in (table.note, *notes) if text]
     beneath += [("note", text) for text in comparison.notes if "groups by" not in text]
     return Document(
@@ -135,6 +135,15 @@ def _lines(section: Section, comparison: Comparison, names: Mapping[str, str]) -
         yield Line(section=section, label=label, paper=None, row=row)
 
 
+def _papers(table: PaperTable) -> list[str]:
+    """Sources of the paper's figures; by section where they differ."""
+    known = [_sources(section) for section in table.sections]
+    if all(sources == known[0] for sources in known):
+        return known[0]
+    sections = zip(table.sections, known, strict=True)
+    return [f"{section.name}: {text}" for section, sources in sections for text in sources]
+
+
 def _sources(section: Section) -> list[str]:
     return list(dict.fromkeys(row.source for row in section.rows if row.source))
 
@@ -142,7 +151,7 @@ def _sources(section: Section) -> list[str]:
 def _sheets(
     table: PaperTable, lines: Mapping[str, list[Line]], quick: bool, gap: int
 ) -> list[Sheet]:
-    """Two metrics beside each other where 100 columns hold them, else one."""
+    """As many metrics beside each other as 100 columns hold: four, two or one."""
     sheets: list[Sheet] = []
     for section in table.sections:
         rows = lines[section.name]
@@ -151,13 +160,14 @@ def _sheets(
         title = f"{section.name} ({mark})" if mark else section.name
         title += f"   {SIMULATED}" if any(x.row and x.row.simulated for x in rows) else ""
         title += f"   {QUICK}: {QUICK_WORDS}" if quick else ""
-        for beside in (2, 1):
+        for beside in (4, 2, 1):
             found = []
             for begin in range(0, len(section.metrics), beside):
                 part = section.metrics[begin : begin + beside]
-                found.append(
-                    Sheet(f"{title}\n{FIGURES.format(better(part))}", _figures(rows, part))
-                )
+                words = FIGURES.format(better(part))
+                place = _place(part)
+                words = f"{place}...: {words}" if place else words
+                found.append(Sheet(f"{title}\n{words}", _figures(rows, part)))
                 found += [] if table.sweep else _differences(title, rows, part)
             if max(sheet.width(gap) for sheet in found) <= WIDTH:
                 break
@@ -165,8 +175,16 @@ def _sheets(
     return sheets
 
 
+def _place(metrics: Sequence[str]) -> str:
+    """What metrics of a verb's have before their last name, test/transfer/age_years/; else ""."""
+    places = {metric[: metric.rfind("/") + 1] for metric in metrics}
+    place = places.pop() if len(places) == 1 else ""
+    return place if place.startswith((RECOMMENDED, TRANSFERRED)) else ""
+
+
 def _figures(lines: Sequence[Line], metrics: Sequence[str]) -> list[list[str]]:
-    out = [["", "n", *(word for metric in metrics for word in ("paper", metric))]]
+    heads = [metric.removeprefix(_place(metrics)) for metric in metrics]
+    out = [["", "n", *(word for head in heads for word in ("paper", head))]]
     for line in lines:
         cells = [line.row.cells.get(metric) if line.row else None for metric in metrics]
         if line.paper is None and not any(cells):

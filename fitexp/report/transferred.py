@@ -20,7 +20,7 @@ from fitexp.report.plots import save
 from fitexp.report.statistics import interval, resampled_weights
 from fitexp.report.table import model_name
 from fitexp.report.text import WIDTH, rendered
-from fitexp.run import Run, make_folder, write_json, write_text
+from fitexp.run import TRANSFERRED, Run, make_folder, write_json, write_text
 from fitexp.transfer import (
     FEATURE_MEANS,
     LEVELS,
@@ -34,7 +34,7 @@ from fitexp.transfer import (
 
 Floats = NDArray[np.float64]
 JSON, CSV = "transfer.json", "transfer.csv"
-METRIC = "test/transfer/{outcome}/auc_pca{level}"
+METRIC = TRANSFERRED + "{outcome}/auc_pca{level}"
 RESAMPLES = 2000
 BASELINES = {RESTING_HR: "baseline/resting_hr_alone/", FEATURE_MEANS: "baseline/feature_means/"}
 LESS = {RESTING_HR: "less_resting_hr", FEATURE_MEANS: "less_feature_means"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
@@ -94,6 +95,7 @@ class Forecast(Task):
     def outputs(self, batch: Batch) -> Tensor:
         """(B, S, O) in bpm."""
         inputs = {name: values for name, values in batch.items() if name not in ANSWERS}
+        inputs["there"] = (batch["mask"] > 0).any(dim=1)  # not the one of an empty share
         answer = cast(Tensor, self.model(inputs))
         if answer.shape[1:] != (batch["y"].shape[1], 1 + len(self.quantiles)):
             raise InputError(
@@ -154,9 +156,14 @@ class Forecast(Task):
         optimizer = self.optimizer(groups() if callable(groups) else self.model.parameters())
         if not self.one_cycle:
             return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise InputError(
+                "task.one_cycle=true: the rate falls until an end that must be known; give "
+                "trainer.max_epochs or trainer.max_steps"
+            )
         rates = [group["lr"] for group in optimizer.param_groups]
-        schedule = OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
+        schedule = OneCycleLR(optimizer, max_lr=rates, total_steps=int(steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

@@ -17,7 +17,7 @@ class Recording:
     start_s: local time of row 0, seconds since 1970-01-01T00:00 (NaN: unknown); series (n, F)
     float32, NaN where absent; heart_rate (n,) float32, bpm, NaN where unknown.
     first (w,) int64 and target (w,) float32, bpm: only where the source has windows of its own,
-    the first row of each and its answer.
+    the first row of each and its answer; the recording ends with the last of them.
     Raises ValueError where these do not agree.
     """
 

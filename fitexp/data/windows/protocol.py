@@ -174,12 +174,10 @@ def arrays_of(
         )
     begin = np.concatenate([[0], np.cumsum(users.rows)]).astype(np.int64)
     ids = np.array(users.ids)
-    part = _parts(protocol, ids)
-    pieces = [
-        dense if part[u] == splits.TRAIN else own
-        for u, (own, dense) in enumerate(zip(users.windows, users.denser, strict=True))
-    ]
-    window_user = np.repeat(np.arange(len(ids)), [len(first) for first, _ in pieces])
+    order = _order(ids)  # of the windows: that of the stream shall not matter
+    part = _parts(protocol, order)
+    pieces = [(users.denser if part[u] == splits.TRAIN else users.windows)[u] for u in order]
+    window_user = np.repeat(order, [len(first) for first, _ in pieces])
     window_first = np.concatenate([first for first, _ in pieces]) + begin[window_user]
     target = np.concatenate([values for _, values in pieces])
     columns = tuple(map(str, epochs.users.columns))
@@ -211,7 +209,9 @@ def arrays_of(
                 f"{len(ids)} users leave none to {'train on' if len(arrays['test']) else 'test'}: "
                 "see data.fractions, data.folds"
             )
-        scaling = _scaling(protocol, inputs, users.moments, columns, table, part)
+        trained_on = order[part[order] == splits.TRAIN]
+        moments = np.stack(users.moments)[trained_on]
+        scaling = _scaling(protocol, inputs, moments, columns, table[trained_on])
         scaling["heart_rate"] = fit_scale(target[arrays["train"]])
     else:
         scaling = dict(trained.scaling)
@@ -286,7 +286,9 @@ def _read(
     found = _Users()
     stride = protocol.stride or protocol.steps
     dense = protocol.train_stride or stride
+    known: set[str] = set()
     for recording in epochs.recordings():
+        _check_recording(recording, epochs, protocol.steps, known)
         values = recording.series[:, list(chosen)]
         absent = np.asarray(np.isnan(values).any(axis=1))
         worn = float((~absent).sum() * epochs.step_s / 3600)
@@ -319,6 +321,27 @@ def _read(
     return found
 
 
+def _check_recording(recording: Recording, epochs: Epochs, steps: int, known: set[str]) -> None:
+    """What only the stream can show; `known`: the users before. Raises InputError."""
+    where = f"{epochs.source}, user {recording.user}"
+    width = recording.series.shape[1]
+    if width != len(epochs.series):
+        names = ", ".join(epochs.series)
+        raise InputError(f"{where}: {width} series, but {len(epochs.series)} names ({names})")
+    if recording.user in known:
+        raise InputError(f"{where}: he comes twice; a source gives each user once")
+    known.add(recording.user)
+    if np.isinf(recording.series).any():
+        raise InputError(f"{where}: infinite values; a source gives NaN for what is absent")
+    if recording.first is not None and len(recording.first):
+        own = len(recording.series) - int(recording.first.max())
+        if own != steps:
+            raise InputError(
+                f"{where}: the source's own windows have {own} epochs: give data.steps={own}, "
+                f"not {steps}"
+            )
+
+
 def _with_logs(values: NDArray[Any], log: bool) -> NDArray[Any]:
     return np.concatenate([values, np.log1p(values)], axis=-1) if log else values
 
@@ -349,10 +372,14 @@ def _users_table(epochs: Epochs, ids: Sequence[str]) -> Float:
     return found
 
 
-def _parts(protocol: Windows, ids: NDArray[np.str_]) -> splits.Part:
-    """(U,) part of each user."""
-    order = np.array(sorted(range(len(ids)), key=lambda u: _sortable(str(ids[u]))))
-    order = np.random.default_rng(protocol.split_seed).permutation(order)
+def _order(ids: NDArray[np.str_]) -> Int:
+    """(U,) numbers of the users, sorted by their ids."""
+    return np.array(sorted(range(len(ids)), key=lambda u: _sortable(str(ids[u]))))
+
+
+def _parts(protocol: Windows, ids: Int) -> splits.Part:
+    """(U,) part of each user; ids (U,): their numbers, sorted by their ids."""
+    order = np.random.default_rng(protocol.split_seed).permutation(ids)
     part = np.full(len(ids), splits.TRAIN, np.int8)
     train_share, val_share, _ = protocol.fractions
     if protocol.folds is None:
@@ -386,14 +413,15 @@ def _moments(values: NDArray[Any]) -> Float:
 def _scaling(
     protocol: Windows,
     inputs: Sequence[str],
-    moments: Sequence[Float],
+    moments: Float,
     columns: Sequence[str],
     table: Float,
-    part: splits.Part,
 ) -> dict[str, Scale]:
-    """Of each input over all epochs of the training users, of each static over these users."""
-    trained = part == splits.TRAIN
-    count, mean, deviations, low, high = np.stack(moments)[trained].transpose(1, 0, 2)
+    """Of each input over all epochs of the training users, of each static over these users.
+
+    moments (n, 5, F) as `_moments` gives them, table (n, C): of the n training users.
+    """
+    count, mean, deviations, low, high = moments.transpose(1, 0, 2)
     total = count.sum(axis=0)
     pooled = (count * mean).sum(axis=0) / total
     variance = (deviations.sum(axis=0) + (count * (mean - pooled) ** 2).sum(axis=0)) / total
@@ -404,7 +432,7 @@ def _scaling(
         for i, name in enumerate(inputs)
     }
     for name in protocol.statics:
-        values = table[trained, list(columns).index(name)]
+        values = table[:, list(columns).index(name)]
         known = values[np.isfinite(values)]
         if not len(known):
             raise InputError(f"data.statics: no training user has {name}")

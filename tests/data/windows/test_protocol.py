@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fitexp.data.prepare import Stored
+from fitexp.data.prepare import Prepared, Stored
+from fitexp.data.windows.epochs import Recording
 from fitexp.data.windows.flat import Growing
+from fitexp.data.windows.module import WindowGather
 from fitexp.data.windows.protocol import arrays_of, windows_of
 from fitexp.errors import InputError
 from tests.data.windows.made import T, made_epochs, prepared, protocol, recording
@@ -172,6 +175,90 @@ def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
 def test_mistakes_are_named(tmp_path: Path, changed: dict[str, object], names: str) -> None:
     with pytest.raises(InputError, match=names):
         arrays_of(protocol(**changed), made_epochs(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([recording(0), recording(1), recording(0)], "user u0: he comes twice"),
+        (
+            [replace(recording(0), series=np.zeros((50, 3), np.float32))],
+            "user u0: 3 series, but 2 names .counts, steps.",
+        ),
+        (
+            [replace(recording(0), series=np.full((50, 2), np.inf, np.float32))],
+            "user u0: infinite values",
+        ),
+        (
+            [replace(recording(0, 3 * T), first=np.array([0]), target=np.ones(1, np.float32))],
+            f"the source's own windows have {3 * T} epochs: give data.steps={3 * T}",
+        ),
+    ],
+)
+def test_a_reader_s_mistakes_are_one_line(
+    tmp_path: Path, given: list[Recording], said: str
+) -> None:
+    users = made_epochs(recordings=[recording(0), recording(1)]).users
+    epochs = replace(made_epochs(), users=users, recordings=lambda: iter(given))
+    with pytest.raises(InputError, match=said) as error:
+        arrays_of(protocol(), epochs, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_users_of_whom_nothing_is_known_and_times_that_are_not(tmp_path: Path) -> None:
+    """A user without a row, one whose row is empty, and one whose clock was not set."""
+    epochs = made_epochs()
+    table = epochs.users.drop(index="u3")
+    table.loc["u5"] = np.nan
+    given = [replace(recording(u, 50 + u), start_s=np.nan if u == 7 else 1.6e9) for u in range(12)]
+    epochs = replace(epochs, users=table, recordings=lambda: iter(given))
+    for scaling, missing in (("window", 0.5), ("zscore", 0.0)):
+        made = prepared(tmp_path, epochs, statics=["age_years"], scaling=scaling)
+        user = made.arrays["window_user"]
+        for part in ("train", "val", "test"):
+            batch = WindowGather(made, part).of(made.arrays[part])
+            assert all(bool(torch.isfinite(values).all()) for values in batch.values())
+            who = user[made.arrays[part]]
+            unknown = np.isin(who, [3, 5])
+            assert (batch["statics"].numpy()[unknown] == np.float32(missing)).all()
+            no_clock = batch["time"].abs().sum(dim=1).numpy() == 0
+            assert np.array_equal(no_clock, who == 7)
+
+
+def test_order_of_the_stream_is_no_matter(tmp_path: Path) -> None:
+    """The same users in the same parts, the same scaling, the same batches."""
+    given = [recording(u, 50 + u) for u in range(12)]
+
+    def made(order: list[int], folder: str) -> Prepared:
+        (tmp_path / folder).mkdir()
+        epochs = replace(made_epochs(), recordings=lambda: iter([given[u] for u in order]))
+        return prepared(tmp_path / folder, epochs, scaling="zscore", statics=["age_years"])
+
+    one, other = made(list(range(12)), "a"), made([*range(5, 12), *range(4, -1, -1)], "b")
+    assert one.spec == other.spec
+    for part in ("train", "val", "test"):
+        batches = []
+        for found in (one, other):
+            window = found.arrays[part]
+            batch = WindowGather(found, part).of(window)
+            names = found.arrays["user_id"][found.arrays["window_user"][window]]
+            batches.append((names.tolist(), batch))
+        (names, batch), (others, same) = batches
+        assert names == others
+        assert all(torch.equal(batch[name], same[name]) for name in set(batch) - {"rows"})
+
+
+def test_wear_is_the_epochs_that_are_there(tmp_path: Path) -> None:
+    """49 of 50 epochs of 15 s are 0.2042 h: absent ones do not count as wear."""
+    given = [recording(user) for user in range(12)]
+    gone = given[0].series.copy()
+    gone[10] = np.nan
+    given[0] = replace(given[0], series=gone)
+    made = prepared(tmp_path, made_epochs(recordings=given), min_wear_h=50 * 15 / 3600)
+    assert "u0" not in made.arrays["user_id"]
+    assert made.report["rejected"]["users with less than 0.208333 h of wear"] == 1
+    assert made.report["counts"]["users"] == 11
+    assert "wear 0.208333 h up" in made.spec.protocol["windows"]
 
 
 def test_series_are_stored_not_held(tmp_path: Path) -> None:
