@@ -218,10 +218,10 @@ def evaluate(
 
     overrides: `key=value` on the run's config, of OPEN; chosen: choices of IN_TEST by group.
     Where data, adapt and expert stay as they are the results are the run's own, to the last digit,
-    and are written there again (the weights are the same: figures that a verb's
-    `--evaluate` added stay); else they go to a child folder RUN/evaluations/N, and other data are prepared with
-    the run's vocabularies, scaling and start values. again: False takes a finished child of the
-    same config, if there is one, as it is.
+    and are written there again (the weights are the same: figures that a verb's `--evaluate` added
+    stay); else they go to a child folder RUN/evaluations/N, and other data are prepared with the
+    run's vocabularies, scaling and start values. again: False takes a finished child of the same
+    config, if there is one, as it is.
     """
     from fitexp.report.baselines import BASELINES
 
@@ -369,7 +369,7 @@ def embeddings(
     for part in ("train", "val", "test"):
         batches: list[Batch] = []
         with torch.inference_mode():
-            for batch in data.batches(part):
+            for batch in data.tested(part):
                 there = _at(module, batch)
                 batches.append({"rows": there["rows"].cpu(), "embedding": embed(there).cpu()})
         if batches:

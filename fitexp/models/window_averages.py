@@ -16,13 +16,12 @@ from fitexp.models.events import check_dropout
 class WindowAverages(nn.Module):
     """y_t from exponential averages of functions of the epochs, the epoch itself and the person.
 
-        c_t = silu(W_2 silu(W_1 x_t + b_1) + b_2)            C channels, each epoch alone
+        c_t = W_2 silu(W_1 x_t + b_1) + b_2                  C channels, each epoch alone
         a_t = sum_(j<=t) e^(-(t-j)/tau) c_j / sum_(j<=t) e^(-(t-j)/tau), tau learned per channel
         y_t = w silu(W_3 [dropout(a_t); x_t; p] + b_3) + b   p: the statics that are named
 
     log tau starts evenly spaced from `shortest` to `longest` epochs and has no weight decay.
-    Causal; answers behind every epoch. absent: while training, up to this share of a window's
-    epochs (drawn uniformly for each window) are made absent, as gaps of a recording are.
+    Causal; answers behind every epoch.
 
     No paper: on recorded days what carried the signal was a handful of such averages.
     Shapes: `batch` as WindowsData yields it; returns (B, S, O), O = 1 + number of heads.
@@ -31,7 +30,6 @@ class WindowAverages(nn.Module):
 
     kind = "windows"
     reads: frozenset[str] = frozenset()  # the embedding is of the epochs alone
-    nothing: Tensor
 
     def __init__(
         self,
@@ -43,7 +41,6 @@ class WindowAverages(nn.Module):
         shortest: float,
         longest: float,
         dropout: float,
-        absent: float,
         heads: Sequence[float] | None,
     ) -> None:
         super().__init__()
@@ -52,21 +49,15 @@ class WindowAverages(nn.Module):
                 raise InputError(f"model.{key}={value}: it takes a whole number, 1 up")
         if not 0 < shortest < longest:
             raise InputError(f"model.shortest={shortest}: above 0 and below model.longest")
-        if not 0 <= absent < 1:
-            raise InputError(f"model.absent={absent}: a share from 0 to below 1")
         check_dropout(dropout)
         for name in statics:
             if name not in spec.statics:
                 offered = ", ".join(spec.statics) or "none"
                 raise InputError(f"model.statics: data.statics has no {name} ({offered})")
         self.statics = [spec.statics.index(name) for name in statics]
-        self.every, self.absent, self.step_s = spec.answers == "every", absent, spec.step_s
+        self.every, self.step_s = spec.answers == "every", spec.step_s
         F = len(spec.inputs)
-        zero = [_at_zero(spec, name) for name in spec.inputs]
-        self.register_buffer("nothing", torch.tensor(zero), persistent=False)
-        self.channels = nn.Sequential(
-            nn.Linear(F, hidden), nn.SiLU(), nn.Linear(hidden, channels), nn.SiLU()
-        )
+        self.channels = nn.Sequential(nn.Linear(F, hidden), nn.SiLU(), nn.Linear(hidden, channels))
         even = torch.linspace(0.0, 1.0, channels)
         low, high = torch.tensor([shortest, longest]).log()
         self.log_tau = nn.Parameter(low + even * (high - low))
@@ -83,7 +74,7 @@ class WindowAverages(nn.Module):
         return self._averages(batch["x"])[:, -1]
 
     def _states(self, batch: Mapping[str, Tensor]) -> Tensor:
-        x = self._with_gaps(batch["x"]) if self.training and self.absent else batch["x"]
+        x = batch["x"]
         person = batch["statics"][:, None, self.statics].expand(-1, x.shape[1], -1)
         known = torch.cat([self.dropout(self._averages(x)), x, person], dim=-1)
         return nn.functional.silu(self.mix(known))
@@ -93,11 +84,6 @@ class WindowAverages(nn.Module):
         sums = decayed_sums(self.channels(x).permute(2, 0, 1), tau).permute(1, 2, 0)
         t = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)[:, None]
         return sums * (torch.expm1(-1.0 / tau) / torch.expm1(-t / tau))
-
-    def _with_gaps(self, x: Tensor) -> Tensor:
-        share = self.absent * torch.rand(len(x), 1, 1, device=x.device)
-        gone = torch.rand(*x.shape[:2], 1, device=x.device) < share
-        return torch.where(gone, self.nothing.to(x.dtype), x)
 
     def start_at(self, value: float) -> None:
         """Begin with answers around `value`: for a target that is not scaled."""
@@ -113,9 +99,3 @@ class WindowAverages(nn.Module):
         """The learned tau of all channels."""
         tau = self.log_tau.detach().exp() * self.step_s
         return {"time constants (s)": sorted(tau.tolist())}
-
-
-def _at_zero(spec: WindowSpec, name: str) -> float:
-    """What an absent value is in scaled units."""
-    scale = spec.scaling[name]
-    return 0.0 if spec.scaled == "window" else -scale.mean / scale.sd * scale.factor

@@ -19,7 +19,6 @@ KEYS: dict[str, Any] = {
     "shortest": 0.7,
     "longest": 30.0,
     "dropout": 0.1,
-    "absent": 0.2,
     "heads": None,
 }
 
@@ -65,20 +64,6 @@ def test_behind_the_window_is_the_last_of_every() -> None:
     assert torch.equal(last(batch), network().eval()(batch)[:, -1:])
 
 
-def test_gaps_are_drawn_in_training_alone_and_are_raw_zeros() -> None:
-    model = network(absent=0.9, dropout=0.0)
-    x = torch.full((400, 70, 10), 9.0)
-    made = model._with_gaps(x)
-    gone = (made == -0.5).all(-1)  # (0 - 2) / 4
-    assert ((made == 9.0).all(-1) | gone).all()
-    share = gone.float().mean(1)
-    assert share.mean() == pytest.approx(0.45, abs=0.05)
-    assert share.max() > 0.8
-    model.eval()
-    batch = window_batch(window_spec(steps=70, answers="every"))
-    assert torch.equal(model(batch), model(batch))
-
-
 def test_log_tau_has_no_weight_decay() -> None:
     model = network()
     rest, tau = model.parameter_groups()
@@ -92,7 +77,6 @@ def test_log_tau_has_no_weight_decay() -> None:
     [
         ({"channels": 0}, "model.channels"),
         ({"shortest": 40.0}, "model.shortest"),
-        ({"absent": 1.0}, "model.absent"),
         ({"statics": ["bmi"]}, "model.statics"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fitexp.data.batches import Batch
+from fitexp.data.batches import Batch, Batches
 from fitexp.data.module import PreparedBatches
 from fitexp.data.prepare import Prepared
 
@@ -25,14 +25,16 @@ class WindowGather:
     the first row; y (B, S) bpm, mask (B, S) 1 where it counts. With "every", position t answers the
     heart rate of the epoch behind epoch t; only the last counts where a model is validated or
     tested.
+    dense: of the training part, the windows that networks are trained on.
     """
 
-    def __init__(self, prepared: Prepared, part: str) -> None:
+    def __init__(self, prepared: Prepared, part: str, *, dense: bool = False) -> None:
         spec, arrays = prepared.spec, prepared.arrays
         self.every = spec.answers == "every"
         self.uncounted = slice(spec.from_step if part == "train" else -1)
         self.steps = np.arange(spec.steps)
-        self.window = np.asarray(arrays[part])
+        trained = "dense" if dense and part == "train" and "dense" in arrays else part
+        self.window = np.asarray(arrays[trained])
         self.first, self.user = arrays["window_first"], np.asarray(arrays["window_user"])
         self.series, self.heart_rate = arrays["series"], arrays["heart_rate"]
         self.target = np.asarray(arrays["target"])
@@ -110,4 +112,9 @@ class WindowsData(PreparedBatches):
 
     def gather(self, part: str, extra: int) -> WindowGather:
         """No steps follow a window: `extra` is 0."""
-        return WindowGather(self.prepared, part)
+        return WindowGather(self.prepared, part, dense=True)
+
+    def tested(self, part: str) -> Batches:
+        """Of the training part as well, the windows that are tested and not those trained on."""
+        gather = WindowGather(self.prepared, part)
+        return Batches(gather, len(gather), batch_size=self.batch_size)

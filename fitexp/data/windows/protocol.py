@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,10 +45,12 @@ class Windows:
     series that are not negative. statics: columns of the users table that networks are given (a
     model says which of them it reads).
     A window is `steps` epochs; its target is the heart rate of the epoch behind it. Windows begin
-    every `stride` epochs (null: steps, they do not overlap), those of training users every
-    `train_stride` (null: stride). Dropped and counted: windows with more than `max_absent` of their
-    epochs absent, those whose target is missing, and users who wore the device for less than
-    `min_wear_h` hours. Absent values are 0 before they are scaled.
+    every `stride` epochs (null: steps, they do not overlap). Dropped and counted: windows with more
+    than `max_absent` of their epochs absent, those whose target is missing, and users who wore the
+    device for less than `min_wear_h` hours. Absent values are 0 before they are scaled.
+    train_stride, train_max_absent: networks are trained on denser windows of the training users
+    (null: as above), with answers=every also where the last target is missing; baselines, scaling
+    and embeddings go by the windows above.
     answers: "last", the target behind the window; "every", while training, the heart rate behind
     each of its epochs from number `from_step` on. Tested is the last in both.
     split: users are disjoint; folds null: `fractions` of the users (shuffled by split_seed); else
@@ -68,6 +71,7 @@ class Windows:
     stride: int | None
     train_stride: int | None
     max_absent: float
+    train_max_absent: float | None
     min_wear_h: float
     answers: str
     from_step: int
@@ -99,8 +103,12 @@ class Windows:
             raise InputError(f"data.from_step={self.from_step}: windows have {self.steps} steps")
         if self.folds is not None and not (_whole(self.fold, 0) and self.fold < self.folds):
             raise InputError(f"data.fold={self.fold}: a whole number below data.folds={self.folds}")
-        if not _number(self.max_absent) or not 0 <= self.max_absent < 1:
-            raise InputError(f"data.max_absent={self.max_absent}: a share from 0 to below 1")
+        for key in ("max_absent", "train_max_absent"):
+            value = getattr(self, key)
+            if value is None and key == "train_max_absent":
+                continue
+            if not _number(value) or not 0 <= value < 1:
+                raise InputError(f"data.{key}={value}: a share from 0 to below 1")
         if not _number(self.min_wear_h) or self.min_wear_h < 0:
             raise InputError(f"data.min_wear_h={self.min_wear_h}: hours, 0 up")
         shares = list(self.fractions)
@@ -111,6 +119,11 @@ class Windows:
             or abs(sum(shares) - 1) > 1e-6
         ):
             raise InputError("data.fractions: three shares (train, val, test) that add up to 1")
+
+    @property
+    def denser(self) -> bool:
+        """Whether networks are trained on other windows than those that are tested."""
+        return self.train_stride is not None or self.train_max_absent is not None
 
     def prepare(
         self, spec: WindowSpec | None = None, allow: Sequence[str] | None = None
@@ -138,7 +151,7 @@ class _Users:
     rows: list[int] = field(default_factory=list)
     wear_h: list[float] = field(default_factory=list)
     windows: list[tuple[Int, Float]] = field(default_factory=list)  # first row of his, target
-    denser: list[tuple[Int, Float]] = field(default_factory=list)  # the same by train_stride
+    denser: list[tuple[Int, Float]] = field(default_factory=list)  # of training, were he trained on
     heart_rate: list[NDArray[np.float32]] = field(default_factory=list)
     moments: list[Float] = field(default_factory=list)  # (5, F): count, mean, M2, low, high
 
@@ -159,7 +172,8 @@ def arrays_of(
     (R rows of all users one after the other, U users, W windows, F' series, C columns of users)
     series (R, F') float32, NaN absent, in `folder`; heart_rate (R,) bpm, NaN unknown; begin (U+1,);
     start_s (U,); user_id (U,); users (U, C); window_first, window_user, target (W,); train, val,
-    test: numbers of windows.
+    test: numbers of windows; dense: those that networks are trained on, where they are others than
+    train, behind all of these and of no part.
     """
     chosen = _series(protocol, epochs)
     names = tuple(epochs.series[c] for c in chosen)
@@ -176,10 +190,13 @@ def arrays_of(
     ids = np.array(users.ids)
     order = _order(ids)  # of the windows: that of the stream shall not matter
     part = _parts(protocol, order)
-    pieces = [(users.denser if part[u] == splits.TRAIN else users.windows)[u] for u in order]
-    window_user = np.repeat(order, [len(first) for first, _ in pieces])
+    dense = [u for u in order if part[u] == splits.TRAIN] if protocol.denser else []
+    pieces = [users.windows[u] for u in order] + [users.denser[u] for u in dense]
+    owner = np.concatenate([order, np.array(dense, order.dtype)])
+    window_user = np.repeat(owner, [len(first) for first, _ in pieces])
     window_first = np.concatenate([first for first, _ in pieces]) + begin[window_user]
     target = np.concatenate([values for _, values in pieces])
+    tested = sum(len(first) for first, _ in pieces[: len(order)])
     columns = tuple(map(str, epochs.users.columns))
     table = _users_table(epochs, users.ids)
     _check_statics(protocol, epochs, columns)
@@ -196,12 +213,15 @@ def arrays_of(
         "window_user": window_user,
         "target": target.astype(np.float32),
     }
-    counts = {"users": len(ids), "epochs": int(begin[-1]), "windows": len(target)}
+    counts = {"users": len(ids), "epochs": int(begin[-1]), "windows": tested}
+    if protocol.denser:
+        arrays["dense"] = np.arange(tested, len(target))
+        counts["dense training windows"] = len(target) - tested
     for number, name in splits.NAMES.items():
-        arrays[name] = np.flatnonzero(part[window_user] == number)
+        arrays[name] = np.flatnonzero(part[window_user[:tested]] == number)
         counts[f"{name} users"] = int((part == number).sum())
         counts[f"{name} windows"] = len(arrays[name])
-    hours = len(target) * protocol.steps * epochs.step_s / 3600
+    hours = tested * protocol.steps * epochs.step_s / 3600
     counts["hours windowed"] = round(hours)
     if trained is None:
         if not len(arrays["train"]) or not len(arrays["test"]):
@@ -245,15 +265,17 @@ def arrays_of(
 def windows_of(
     recording: Recording,
     absent: NDArray[np.bool_],
-    protocol: Windows,
+    *,
+    steps: int,
     stride: int,
+    max_absent: float,
     answered: bool = True,
 ) -> tuple[Int, Float, Counter[str]]:
     """First rows (w,) and targets (w,) of a recording's windows; what was rejected.
 
     absent (n,): epochs with a missing series; answered as in `arrays_of`.
     """
-    T, rows = protocol.steps, len(absent)
+    T, rows = steps, len(absent)
     if recording.first is not None and recording.target is not None:
         first, target = recording.first, recording.target.astype(np.float64)
     else:
@@ -261,11 +283,11 @@ def windows_of(
         behind = np.append(recording.heart_rate, np.float32(np.nan))
         target = behind[first + T].astype(np.float64)
     missing = np.concatenate([[0], np.cumsum(absent)])
-    sparse = missing[first + T] - missing[first] > protocol.max_absent * T
+    sparse = missing[first + T] - missing[first] > max_absent * T
     unknown = ~np.isfinite(target) & answered
     rejected = Counter(
         {
-            f"windows with more than {100 * protocol.max_absent:g} % of their epochs absent": int(
+            f"windows with more than {100 * max_absent:g} % of their epochs absent": int(
                 sparse.sum()
             ),
             "windows with no heart rate behind them": int((unknown & ~sparse).sum()),
@@ -283,9 +305,18 @@ def _read(
     rejected: Counter[str],
     answered: bool,
 ) -> _Users:
-    found = _Users()
-    stride = protocol.stride or protocol.steps
-    dense = protocol.train_stride or stride
+    found, T, stride = _Users(), protocol.steps, protocol.stride or protocol.steps
+    sparse = protocol.train_max_absent
+    own = partial(
+        windows_of, steps=T, stride=stride, max_absent=protocol.max_absent, answered=answered
+    )
+    denser = partial(
+        windows_of,
+        steps=T,
+        stride=protocol.train_stride or stride,
+        max_absent=protocol.max_absent if sparse is None else sparse,
+        answered=answered and protocol.answers == "last",
+    )
     known: set[str] = set()
     for recording in epochs.recordings():
         _check_recording(recording, epochs, protocol.steps, known)
@@ -295,7 +326,7 @@ def _read(
         if worn < protocol.min_wear_h:
             rejected[f"users with less than {protocol.min_wear_h:g} h of wear"] += 1
             continue
-        first, target, why = windows_of(recording, absent, protocol, stride, answered)
+        first, target, why = own(recording, absent)
         rejected.update(why)
         if not len(first):
             rejected["users without a window"] += 1
@@ -311,11 +342,8 @@ def _read(
         found.rows.append(len(values))
         found.wear_h.append(worn)
         found.windows.append((first, target))
-        found.denser.append(
-            (first, target)
-            if dense == stride
-            else windows_of(recording, absent, protocol, dense, answered)[:2]
-        )
+        if protocol.denser:
+            found.denser.append(denser(recording, absent)[:2])
         found.heart_rate.append(recording.heart_rate.astype(np.float32))
         found.moments.append(_moments(_with_logs(np.nan_to_num(values), protocol.log)))
     return found
@@ -448,10 +476,15 @@ def _scale(center: float, spread: float) -> Scale:
 def _words(protocol: Windows, epochs: Epochs, counts: Mapping[str, int]) -> dict[str, str]:
     mark = " SIMULATED" if epochs.simulated else ""
     stride = protocol.stride or protocol.steps
-    dense = protocol.train_stride or stride
     apart = "disjoint" if stride >= protocol.steps else f"every {stride} steps"
-    if dense != stride:
-        apart += f", for training every {dense}"
+    trained = ""
+    if protocol.denser:
+        sparse = protocol.train_max_absent
+        share = protocol.max_absent if sparse is None else sparse
+        trained = (
+            f"; networks train on windows every {protocol.train_stride or stride} steps, at most "
+            f"{100 * share:g} % absent"
+        )
     reads = ", ".join(protocol.series or epochs.series) + ("; their logs" if protocol.log else "")
     derived = [name for name in protocol.statics if name in FROM_HEART_RATE]
     statics = ", ".join(protocol.statics) or "none"
@@ -467,7 +500,8 @@ def _words(protocol: Windows, epochs: Epochs, counts: Mapping[str, int]) -> dict
         **epochs.notes,
         "target": f"heart rate {epochs.step_s:g} s after the last epoch of a window",
         "windows": f"{protocol.steps} x {epochs.step_s:g} s, {apart}; at most "
-        f"{100 * protocol.max_absent:g} % absent, absent is 0; wear {protocol.min_wear_h:g} h up",
+        f"{100 * protocol.max_absent:g} % absent, absent is 0; wear {protocol.min_wear_h:g} h up"
+        f"{trained}",
         "series": reads,
         "statics": f"offered: {statics}",
         "scaling": SCALINGS[protocol.scaling],

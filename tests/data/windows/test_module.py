@@ -82,3 +82,12 @@ def test_every_window_of_a_part_comes_once_an_epoch(tmp_path: Path) -> None:
     rows = np.concatenate([batch["rows"].numpy() for batch in data.train_dataloader()])
     wanted = made.arrays["window_first"][made.arrays["train"]]
     assert sorted(rows[:, 1]) == sorted(wanted)
+
+
+def test_training_reads_dense_windows_and_tests_do_not(tmp_path: Path) -> None:
+    made = prepared(tmp_path, train_stride=1)
+    data = WindowsData(prepared=made, batch_size=5, seed=3)
+    for loader, part in ((data.train_dataloader(), "dense"), (data.tested("train"), "train")):
+        rows = np.concatenate([batch["rows"].numpy() for batch in loader])
+        wanted = made.arrays["window_first"][made.arrays[part]]
+        assert sorted(rows[:, 1]) == sorted(wanted)

@@ -48,8 +48,8 @@ def test_windows_are_those_of_the_literal_loop(
     one = recording(0, rows)
     heart_rate = np.where(rng.random(rows) < 0.2, np.nan, one.heart_rate).astype(np.float32)
     gone = rng.random(rows) < 0.1
-    own = protocol(max_absent=absent)
-    first, target, rejected = windows_of(replace(one, heart_rate=heart_rate), gone, own, stride)
+    one = replace(one, heart_rate=heart_rate)
+    first, target, rejected = windows_of(one, gone, steps=T, stride=stride, max_absent=absent)
     wanted, sparse, unknown = [], 0, 0
     for begin in range(0, rows, stride):
         if begin + T >= rows:  # no epoch behind it
@@ -87,16 +87,32 @@ def test_folds_are_the_protocol_file_s(tmp_path: Path) -> None:
         assert set(made.arrays["user_id"][tested]) == set(map(str, wanted))
 
 
-def test_training_users_alone_have_dense_windows(tmp_path: Path) -> None:
+def test_networks_are_trained_on_denser_windows_of_training_users(tmp_path: Path) -> None:
+    plain = prepared(tmp_path)
     made = prepared(tmp_path, train_stride=1)
-    first, user = made.arrays["window_first"], made.arrays["window_user"]
-    begin = made.arrays["begin"]
-    for part in ("val", "test"):
-        rows = made.arrays[part]
-        assert ((first[rows] - begin[user[rows]]) % T == 0).all()
-    rows = made.arrays["train"]
-    trained = np.unique(user[rows])
+    for name in ("train", "val", "test"):
+        assert np.array_equal(made.arrays[name], plain.arrays[name])
+    assert made.spec.scaling == plain.spec.scaling
+    user, begin = made.arrays["window_user"], made.arrays["begin"]
+    rows = made.arrays["dense"]
+    trained = set(user[made.arrays["train"]])
+    assert set(user[rows]) == trained
     assert len(rows) == sum(begin[u + 1] - begin[u] - T for u in trained)
+    assert "dense" not in plain.arrays
+
+
+def test_networks_that_answer_everywhere_train_on_sparser_windows_too(tmp_path: Path) -> None:
+    given = [recording(user) for user in range(12)]
+    for one in given:
+        one.series[3] = np.nan
+        one.heart_rate[2 * T] = np.nan
+    made = prepared(
+        tmp_path, made_epochs(recordings=given), answers="every", train_max_absent=0.5, max_absent=0
+    )
+    first = made.arrays["window_first"] - made.arrays["begin"][made.arrays["window_user"]]
+    assert set(first[made.arrays["train"]]) == set(first[made.arrays["test"]]) == {16, 24, 32, 40}
+    assert set(first[made.arrays["dense"]]) == {0, 8, 16, 24, 32, 40}
+    assert np.isnan(made.arrays["target"][made.arrays["dense"]][1])  # its mask is 0
 
 
 def test_targets_are_the_epoch_behind_the_window(tmp_path: Path) -> None:
@@ -165,6 +181,7 @@ def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
         ({"from_step": T}, "data.from_step"),
         ({"folds": 3, "fold": 3}, "data.fold"),
         ({"max_absent": 1.0}, "data.max_absent"),
+        ({"train_max_absent": -0.1}, "data.train_max_absent"),
         ({"fractions": [0.5, 0.5]}, "data.fractions"),
         ({"series": ["count"]}, "data.series"),
         ({"statics": ["weight"]}, "data.statics"),
