@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -60,7 +62,7 @@ def coverage(table: pd.DataFrame, low: str, high: str, name: str) -> dict[str, f
     }
 
 
-def words(found: dict[str, float], name: str, label: str) -> str:
+def words(found: Mapping[str, float], name: str, label: str) -> str:
     """A coverage of metrics.json as printed."""
     low, high = found[f"{name}/lowest_user"], found[f"{name}/highest_user"]
     return f"{label}: {found[name]:.1f} % of targets inside, by user {low:.0f} to {high:.0f} %"
