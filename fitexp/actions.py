@@ -57,7 +57,7 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
     },
     "embed": {
         "windows": Action(
-            does="fitexp.embed:command", values=("-o", "--pool"), flags=("--windows",)
+            does="fitexp.embed:command", values=("-o", "--pool", "--users"), flags=("--windows",)
         ),
     },
     "explain": {
@@ -70,6 +70,11 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
             does="fitexp.predict:command",
             says="heart rate of a workout",
             values=("-o", "--user", "--sport", "--given"),
+        ),
+        "windows": Action(
+            does="fitexp.forecast:command",
+            says="heart rate over time from people's movement",
+            values=("-o", "--user", "--every", "--users"),
         ),
     },
     "recommend": {

@@ -55,10 +55,10 @@ def coverage_by_user(table: pd.DataFrame, spec: WindowSpec, title: str) -> Figur
     own = bands.inside(table, *columns).sort_values(kind="stable")
     place = np.arange(len(own))
     figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
-    axis.bar(place, own, width=0.9, color=BASELINE, label=first)
+    axis.bar(place, own, width=0.9 if len(own) < 50 else 1.0, color=BASELINE, label=first)
     for label, pair in others:
         of_user = bands.inside(table, *pair).reindex(own.index)
-        axis.plot(place, of_user, ".", color=PREDICTED, markersize=5, label=label)
+        axis.plot(place, of_user, ".", color=PREDICTED, markersize=5, clip_on=False, label=label)
     nominal = 100 * bands.SHARE
     axis.axhline(nominal, color=MEASURED, linestyle="--", linewidth=1, label=f"{nominal:g} %")
     axis.set_ylim(0, 100)

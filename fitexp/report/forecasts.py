@@ -87,6 +87,11 @@ def predictions_table(
     return pd.DataFrame(found)
 
 
+def heads_of(run: Run, predictions: Predictions) -> tuple[float, ...]:
+    """Quantiles that predictions of a run have heads for."""
+    return tuple(run.config["task"].get("heads") or ()) if "quantiles" in predictions else ()
+
+
 def _sorted(rows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     order = np.lexsort(np.asarray(rows).T[::-1])
     return np.asarray(rows, np.int64)[order], order
@@ -136,7 +141,7 @@ def write_results(
     """Write predictions.parquet, baselines.npz, metrics.json and plots/ of a run."""
     if "prediction" not in predictions:
         return _write_reconstruction(run, prepared, predictions, val)
-    quantiles = tuple(run.config["task"].get("heads") or ()) if "quantiles" in predictions else ()
+    quantiles = heads_of(run, predictions)
     data = run.config["data"]
     fold = int(data["fold"]) if data["folds"] is not None else 0
     table = predictions_table(
