@@ -1002,16 +1002,12 @@ def _data_prepare(job: Job, row: JobRow) -> None:
 def _data_describe(job: Job, row: JobRow) -> None:
     prepared = _prepare(job.only_data)
     from fitexp.report import plots
+    from fitexp.report.table import description
 
-    if prepared.spec.kind == "exercises":
-        from fitexp.report.describe_events import describe, describe_page
-    else:
-        from fitexp.report.describe import describe
-        from fitexp.report.plots import describe_page
-
-    print(describe(prepared))
+    words, figure = description(prepared)
+    print(words)
     page = Path(OUTPUTS) / "describe" / f"{prepared.spec.source}.png"
-    plots.save(describe_page(prepared), page)
+    plots.save(figure, page)
     print(f"\n{page}")
 
 

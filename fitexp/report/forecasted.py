@@ -21,6 +21,7 @@ from fitexp import metrics
 from fitexp.data.prepare import Prepared
 from fitexp.data.spec import WindowSpec
 from fitexp.report import bands
+from fitexp.report.lag import movement_of
 from fitexp.report.plots import MEASURED, PREDICTED, save
 from fitexp.report.text import WIDTH, rendered
 from fitexp.run import make_folder, write_text
@@ -28,7 +29,6 @@ from fitexp.run import make_folder, write_text
 if TYPE_CHECKING:
     from fitexp.forecast import Band
 
-MOVEMENT = ("enmo_mean", "vm_hpf_mean")  # series that are drawn, else the first
 PROFILE = "#9aa5b1"
 
 
@@ -87,11 +87,13 @@ def picture(
     upper.legend(frameon=False, ncols=3, loc="upper left", fontsize=9)
     mark = "model trained on SIMULATED data   " if trained.simulated else ""
     upper.set_title(f"{mark}{user}", loc="left", fontsize=11)
-    name = next((n for n in MOVEMENT if n in spec.series), spec.series[0])
+    name = movement_of(spec.series)
     movement = np.asarray(arrays["series"][rows, spec.series.index(name)])
     lower.plot(time, movement, color=PROFILE, linewidth=0.8)
     lower.set_ylabel(name, color="#66717d")
-    lower.xaxis.set_major_formatter(mdates.ConciseDateFormatter(mdates.AutoDateLocator()))
+    dates = mdates.AutoDateLocator()  # type: ignore[no-untyped-call]
+    lower.xaxis.set_major_locator(dates)
+    lower.xaxis.set_major_formatter(mdates.ConciseDateFormatter(dates))  # type: ignore[no-untyped-call]
     for axis in (upper, lower):
         axis.spines[["top", "right"]].set_visible(False)
     return figure

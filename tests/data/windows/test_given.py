@@ -131,9 +131,9 @@ def test_mistakes_are_one_line(
 
 
 def test_an_unknown_user_and_a_missing_file(spec: WindowSpec, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--user c: .*people.csv has no such user"):
+    with pytest.raises(InputError, match=r"--user c: .*people\.csv has no such user"):
         read(people(), spec, tmp_path, user="c")
-    with pytest.raises(InputError, match="gone.csv: it must be a file"):
+    with pytest.raises(InputError, match=r"gone\.csv: it must be a file"):
         given_epochs(tmp_path / "gone.csv", spec, {}, None, None, tmp_path)
 
 
