@@ -160,10 +160,12 @@ def describe_page(prepared: Prepared) -> Figure:
     day.set_title(f"a day of {who}", fontsize=9, loc="left")
     lags = np.arange(-round(BEFORE_S / spec.step_s), round(AFTER_S / spec.step_s) + 1)
     found = lagged_correlation(moved, beats, lags.tolist())
-    lag = int(lags[np.nanargmax(found)]) if np.isfinite(found).any() else 0
     correlation.plot(lags * spec.step_s / 60, found, color=BASELINE, marker=".")
-    words = f"{who}: highest at {lag * spec.step_s / 60:g} min"
-    correlation.axvline(lag * spec.step_s / 60, color=PREDICTED, linestyle="--", linewidth=1)
+    words = f"{who}: unknown"
+    if np.isfinite(found).any():
+        lag_min = float(lags[np.nanargmax(found)] * spec.step_s / 60)
+        correlation.axvline(lag_min, color=PREDICTED, linestyle="--", linewidth=1)
+        words = f"{who}: highest at {lag_min:g} min"
     correlation.set_title(f"correlation of {name} with heart rate; {words}", fontsize=9, loc="left")
     correlation.set_xlabel("heart rate later than movement by (min)")
     of_hours = liveliest(moved, beats, round(STRETCH_S / spec.step_s))

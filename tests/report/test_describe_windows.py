@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -82,6 +83,7 @@ def test_the_page_is_drawn(tmp_path: Path, start_s: float) -> None:
 
     given = [dataclasses.replace(one, start_s=start_s) for one in gappy()]
     figure = describe_page(prepared(tmp_path, made_epochs(recordings=given), max_absent=0.9))
+    plt.close(figure)
     titles = [axis.get_title(loc="left") for axis in figure.axes]
     assert any(title.startswith("correlation of counts with heart rate") for title in titles)
 
@@ -97,7 +99,9 @@ def test_the_page_of_movement_that_never_varies(tmp_path: Path) -> None:
         )
         for one in gappy()
     ]
-    assert describe_page(prepared(tmp_path, made_epochs(recordings=given)))
+    figure = describe_page(prepared(tmp_path, made_epochs(recordings=given)))
+    plt.close(figure)
+    assert any(": unknown" in axis.get_title(loc="left") for axis in figure.axes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
