@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -112,15 +113,23 @@ def given(
 def notes(run: Run, prepared: Prepared) -> list[str]:
     """What was left out, and what the model reads of people that is not known of them."""
     lines = [f"{n:,} {why}" for why, n in prepared.report["rejected"].items() if n]
-    model = run.config["model"]
-    reads = [*(model.get("statics") or ()), *([model["column"]] if "column" in model else [])]
     people = len(prepared.arrays["user_id"])
-    for name, n in unknown_statics(prepared, reads).items():
+    for name, n in unknown_statics(prepared, columns_read(run.config["model"])).items():
         lines.append(
             f"{name} of {n} of {people} people is not known (--users FILE): the run takes an "
             "average person's"
         )
     return lines
+
+
+def columns_read(model: Mapping[str, Any]) -> list[str]:
+    """Columns of users that a model's node names; Step2Heart reads its `person` in branch R."""
+    found = list(model.get("statics") or ())
+    if "column" in model:
+        found.append(model["column"])
+    if "person" in model and "R" in str(model["inputs"]).split("/"):
+        found.append(model["person"])
+    return found
 
 
 def band_of(run: Run) -> Band | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 
 from fitexp import actions, worker
 from fitexp.errors import InputError
-from fitexp.forecast import band_of, every
+from fitexp.forecast import band_of, columns_read, every
 from fitexp.report import bands
 from fitexp.run import METRICS, PREDICTIONS, Run, write_json
 from tests.data.windows.made import SERIES, T, recording
@@ -103,6 +104,21 @@ def test_every_is_a_multiple_of_the_step() -> None:
     for text in ("20", "0", "-15", "x", "nan", "inf"):
         with pytest.raises(InputError, match=r"--every .*multiple of the run's 15 s"):
             every(text, Some(step_s=15.0))
+
+
+@pytest.mark.parametrize(
+    ("node", "columns"),
+    [
+        ({"statics": ["bmi", "sex"]}, ["bmi", "sex"]),
+        ({"statics": []}, []),
+        ({"column": "bmi"}, ["bmi"]),
+        ({"inputs": "A/R/T", "person": "resting_hr_bpm"}, ["resting_hr_bpm"]),
+        ({"inputs": "A/T", "person": "resting_hr_bpm"}, []),
+        ({}, []),
+    ],
+)
+def test_columns_of_users_that_a_model_reads(node: dict[str, Any], columns: list[str]) -> None:
+    assert columns_read(node) == columns
 
 
 def test_the_band_is_of_validation_users_else_of_tested_ones(tmp_path: Path, run: Run) -> None:
