@@ -59,7 +59,7 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
         "windows": Action(
             does="fitexp.embed:command",
             says="what its network makes of people",
-            values=("-o", "--pool"),
+            values=("-o", "--pool", "--users"),
             flags=("--windows",),
         ),
     },
@@ -73,6 +73,11 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
             does="fitexp.predict:command",
             says="heart rate of a workout",
             values=("-o", "--user", "--sport", "--given"),
+        ),
+        "windows": Action(
+            does="fitexp.forecast:command",
+            says="heart rate over time from people's movement",
+            values=("-o", "--user", "--every", "--users"),
         ),
     },
     "recommend": {

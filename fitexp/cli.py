@@ -37,7 +37,7 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp train [OVERRIDES] [HYDRA'S OPTIONS]   train and test a model; the last line is its folder
   fitexp resume RUN                            go on with an interrupted run, bit-identical on a CPU
   fitexp evaluate RUN [OVERRIDES]              test once more, also on other data (data.path=...)
-  fitexp predict RUN FILE... [--user ID]       heart rate of recorded or planned workouts
+  fitexp predict RUN FILE... [--user ID]       heart rate of workouts, or of people's days
   fitexp explain RUN                           which inputs matter, which athletes are alike
   fitexp recommend RUN --target 140            routes and sports that reach a heart rate
   fitexp recommend RUN --user ID               exercises that come next; ask an expert?
@@ -103,6 +103,14 @@ files, with or without measured heart rate: a CSV and a picture each, and a summ
 
   CSV: t_s (s from the start), speed_mps, speed_km_h, distance_m or distance_km, altitude_m,
   heart_rate (bpm). --athlete is --user.
+
+fitexp predict RUN FILE [OPTIONS], of a run of windows: heart rate over time of the people in a CSV
+or Parquet file of epochs (user, time, the run's series, heart_rate optional), or of a person's raw
+acceleration (time, x, y, z in g): with a 90 % band, a CSV and a picture each
+
+  --every SECONDS  from forecast to forecast, a multiple of the run's epoch (default: 60)
+  --users FILE     CSV of what is known of them (user, age_years, resting_hr_bpm, ...)
+  --user ID        one of the file's people; -o and --allow as above
 """,
     "explain": """\
 fitexp explain RUN [OPTIONS]: what a trained model goes by: the rise of its test error when an input
@@ -191,11 +199,13 @@ linear probe, beside resting heart rate alone, feature means and noise; interval
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 """,
     "embed": """\
-fitexp embed RUN [OPTIONS]: a Parquet table of user_id, part, windows, e_0, e_1, ...: each user's
-embedding, pooled over his windows
+fitexp embed RUN [FILE] [OPTIONS]: a Parquet table of user_id, part, windows, e_0, e_1, ...: each
+user's embedding, pooled over his windows. FILE: of other people, as fitexp predict takes it; they
+have no part
 
   --windows        a row a window: user_id, part, step (the row of the user it begins at), e_0, ...
   --pool HOW       mean (default) | min | max | median
+  --users FILE     CSV of what is known of the people in FILE (user, age_years, ...)
   -o FILE          default: users.parquet
   --allow PREFIX   build _target_s under this prefix too; may be repeated (or FITEXP_ALLOW=A,B)
 """,
@@ -1037,16 +1047,12 @@ def _data_prepare(job: Job, row: JobRow) -> None:
 def _data_describe(job: Job, row: JobRow) -> None:
     prepared = _prepare(job.only_data)
     from fitexp.report import plots
+    from fitexp.report.table import description
 
-    if prepared.spec.kind == "exercises":
-        from fitexp.report.describe_events import describe, describe_page
-    else:
-        from fitexp.report.describe import describe
-        from fitexp.report.plots import describe_page
-
-    print(describe(prepared))
+    words, figure = description(prepared)
+    print(words)
     page = Path(OUTPUTS) / "describe" / f"{prepared.spec.source}.png"
-    plots.save(describe_page(prepared), page)
+    plots.save(figure, page)
     print(f"\n{page}")
 
 

@@ -1,8 +1,10 @@
-"""`fitexp embed RUN`: what a trained network embeds, by user or by window, as a Parquet table."""
+"""`fitexp embed RUN [FILE]`: a network's embeddings of users or windows, as a table."""
 
 from __future__ import annotations
 
 import io
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from fitexp.actions import Options
 from fitexp.data.prepare import Arrays, Prepared
 from fitexp.data.splits import NAMES, OUT, Part
 from fitexp.errors import InputError
+from fitexp.forecast import given, notes
 from fitexp.outcomes import USER
 from fitexp.run import Run, write_bytes
 from fitexp.transfer import POOLS, pooled
@@ -36,24 +39,39 @@ class Embedded:
 
 
 def command(run: Run, words: Sequence[str], options: Options) -> int:
-    """`fitexp embed RUN [-o FILE.parquet] [--pool mean] [--windows]`."""
-    if words:
-        raise InputError(f"fitexp embed takes one run: what is '{words[0]}'?")
+    """`fitexp embed RUN [FILE] [-o FILE.parquet] [--pool mean] [--windows] [--users FILE]`.
+
+    FILE: epochs or raw acceleration of other people, as `fitexp predict` takes it.
+    """
+    if len(words) > 1:
+        raise InputError(f"fitexp embed takes one run and one file: what is '{words[1]}'?")
+    if not words and options.last("--users"):
+        raise InputError("--users is for a file of other people: fitexp embed RUN FILE --users ...")
     file = Path(options.last("-o") or FILE)
     if file.suffix != ".parquet":
         raise InputError(f"-o {file}: the table is a Parquet file, as {file.stem}.parquet")
     how = pool(options)
     allow = (*targets.allowed(), *options.values.get("--allow", ()))
-    prepared = worker.own_data(run, allow)
-    found = embedded(run, prepared, allow)
     by_window = "--windows" in options.flags
-    table = windows_table(found, prepared) if by_window else users_table(found, prepared, how)
+    with tempfile.TemporaryDirectory(prefix="fitexp-") as folder:
+        if words:
+            prepared = given(run, Path(words[0]), options, None, Path(folder), allow)
+        else:
+            prepared = worker.own_data(run, allow)
+        found = embedded(run, prepared, allow)
+        table = windows_table(found, prepared) if by_window else users_table(found, prepared, how)
+    if words:
+        table = table.drop(columns="part")  # the run has no part for them
+        for line in notes(run, prepared):
+            print(f"fitexp: {line}", file=sys.stderr)
     packed = io.BytesIO()
     table.to_parquet(packed, index=False)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(file, packed.getvalue())
     what = "windows" if by_window else f"users, their windows pooled by {how}"
     mark = "   SIMULATED DATA" if prepared.spec.simulated else ""
+    if words and run.spec["simulated"]:
+        mark = "   MODEL TRAINED ON SIMULATED DATA"
     print(f"{len(table):,} {what}; {found.embedding.shape[1]} numbers each{mark}\n{file}")
     return 0
 

@@ -217,4 +217,4 @@ def test_mistakes_of_embed(world: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"-o users.csv: the table is a Parquet file, as users.p"):
         fitexp("embed", tmp_path / "run", "-o", "users.csv")
     with pytest.raises(InputError, match="takes one run"):
-        fitexp("embed", tmp_path / "run", "b")
+        fitexp("embed", tmp_path / "run", "b", "c")

@@ -21,7 +21,7 @@ FOLD, FOLDS, SPLIT = "data.fold", "data.folds", "data.split"
 
 
 def joined(results: Sequence[Result]) -> list[Result]:
-    """Results with complete sets of folds of data.split=user pooled; others as they are.
+    """Results with complete sets of folds of users pooled; others as they are.
 
     A pooled result has the test units of all folds; its figures are those that can be computed
     from them, `metrics` of one fold are not kept.
@@ -29,7 +29,7 @@ def joined(results: Sequence[Result]) -> list[Result]:
     groups: dict[Any, list[Result]] = {}
     out: list[Result] = []
     for result in results:
-        if result.config.get(SPLIT) == "user":
+        if _of_users(result):
             groups.setdefault(_but_fold(result), []).append(result)
         else:
             out.append(result)
@@ -41,6 +41,13 @@ def joined(results: Sequence[Result]) -> list[Result]:
             out += group
     order = {id(result.run): place for place, result in enumerate(results)}
     return sorted(out, key=lambda result: order[id(result.run)])
+
+
+def _of_users(result: Result) -> bool:
+    """Whether it is one of folds with other users in each: data.split=user, or of windows."""
+    if result.kind == "windows":
+        return result.config.get(FOLDS) is not None
+    return result.config.get(SPLIT) == "user"
 
 
 def _but_fold(result: Result) -> str:

@@ -14,7 +14,7 @@ from rich.table import Table
 from fitexp import metrics
 from fitexp.data.prepare import Prepared
 from fitexp.models.fitted import Fitted
-from fitexp.report import forecast_plots, plots
+from fitexp.report import bands, forecast_plots, plots
 from fitexp.report.baselines import BASELINES, write_baselines
 from fitexp.report.table import described, described_words, model_name, training_words
 from fitexp.report.text import rendered
@@ -87,6 +87,11 @@ def predictions_table(
     return pd.DataFrame(found)
 
 
+def heads_of(run: Run, predictions: Predictions) -> tuple[float, ...]:
+    """Quantiles that predictions of a run have heads for."""
+    return tuple(run.config["task"].get("heads") or ()) if "quantiles" in predictions else ()
+
+
 def _sorted(rows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     order = np.lexsort(np.asarray(rows).T[::-1])
     return np.asarray(rows, np.int64)[order], order
@@ -115,12 +120,11 @@ def score(table: pd.DataFrame, part: str, quantiles: tuple[float, ...]) -> dict[
             out[f"{prefix}{part}/mean_of_users/{error}_{unit}"] = float(np.mean(own))
     for low, high in BANDS:
         if low in quantiles and high in quantiles:
-            below, above = (table[quantile_column(q)].to_numpy() for q in (low, high))
-            inside = 100.0 * ((below <= target) & (target <= above))
             name = f"{part}/coverage_{100 * low:g}_{100 * high:g}"
-            out[name] = float(inside.mean())
-            by_user = pd.Series(inside).groupby(table["user_id"].to_numpy()).mean()
-            out[f"{name}/lowest_user"], out[f"{name}/highest_user"] = by_user.min(), by_user.max()
+            out |= bands.coverage(table, quantile_column(low), quantile_column(high), name)
+    if "low" in table:
+        out |= bands.coverage(table, "low", "high", f"{part}/{bands.NAME}_coverage")
+        out[f"{part}/{bands.NAME}_width_bpm"] = float((table["high"] - table["low"]).mean())
     if len(quantiles) > 1:
         heads = table[[quantile_column(q) for q in sorted(quantiles)]].to_numpy()
         out[f"{part}/crossings"] = float(100.0 * (np.diff(heads, axis=1) < 0).any(axis=1).mean())
@@ -137,16 +141,21 @@ def write_results(
     """Write predictions.parquet, baselines.npz, metrics.json and plots/ of a run."""
     if "prediction" not in predictions:
         return _write_reconstruction(run, prepared, predictions, val)
-    quantiles = tuple(run.config["task"].get("heads") or ()) if "quantiles" in predictions else ()
+    quantiles = heads_of(run, predictions)
     data = run.config["data"]
     fold = int(data["fold"]) if data["folds"] is not None else 0
     table = predictions_table(
         prepared, predictions, "test", baselines, fold=fold, quantiles=quantiles
     )
-    found = score(table, "test", quantiles)
+    found: dict[str, float] = {}
     if val is not None:
         seen = predictions_table(prepared, val, "val", baselines, fold=fold, quantiles=quantiles)
         found |= score(seen, "val", quantiles)
+        found |= {"count/val/users": seen["user_id"].nunique(), "count/val/windows": len(seen)}
+        if len(seen) >= bands.LEAST:
+            found[f"val/{bands.MARGIN}"] = bands.margin(seen)
+            table = bands.with_band(table, found[f"val/{bands.MARGIN}"])
+    found |= score(table, "test", quantiles)
     found |= {
         "count/test/users": table["user_id"].nunique(),
         "count/test/windows": len(table),
@@ -158,6 +167,9 @@ def write_results(
     write_json(run.file(METRICS), found)
     name, spec, folder = model_name(run), prepared.spec, run.file(PLOTS)
     plots.save(forecast_plots.users_page(table, spec, name), folder / "users.png")
+    if forecast_plots.shown_bands(table):
+        figure = forecast_plots.coverage_by_user(table, spec, name)
+        plots.save(figure, folder / "coverage_by_user.png")
     if run.file(CURVE).exists():
         curve = pd.read_csv(run.file(CURVE))
         plots.save(plots.learning_curve(curve, spec, name), folder / "learning_curve.png")
@@ -237,15 +249,24 @@ def closing_table(run: Run) -> str:
 
 
 def _bands(found: Mapping[str, float]) -> dict[str, str]:
-    """Coverage of the bands of quantile heads, in words."""
-    words = []
+    """Coverage of the bands, as the heads give them and calibrated, in words."""
+    if f"test/{AGAIN}" in found:
+        return {}
+    said = []
     for low, high in BANDS:
         name = f"test/coverage_{100 * low:g}_{100 * high:g}"
         if name in found:
-            words.append(
-                f"{100 * low:g} to {100 * high:g} %: {found[name]:.1f} % of targets inside, by user"
-                f" {found[f'{name}/lowest_user']:.0f} to {found[f'{name}/highest_user']:.0f} %"
-            )
+            said.append(bands.words(found, name, f"heads of {100 * low:g} and {100 * high:g} %"))
     if "test/crossings" in found:
-        words.append(f"heads out of order in {found['test/crossings']:.1f} % of windows")
-    return {"bands": "; ".join(words)} if words else {}
+        said.append(f"heads out of order in {found['test/crossings']:.1f} % of windows")
+    band = f"test/{bands.NAME}"
+    if f"{band}_coverage" in found:
+        users = f"{found['count/val/users']:.0f} validation users"
+        label = f"{100 * bands.SHARE:g} %, calibrated on {users}"
+        said.append(bands.words(found, f"{band}_coverage", label))
+        said[-1] += f", {found[f'{band}_width_bpm']:.1f} bpm wide"
+    elif "count/val/windows" in found:
+        said.append(f"none calibrated: fewer than {bands.LEAST} windows of validation users")
+    else:
+        said.append("none calibrated: no validation part (data.fractions)")
+    return {"bands": "; ".join(said)}

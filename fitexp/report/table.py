@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -14,11 +14,28 @@ from fitexp.errors import InputError
 from fitexp.report.text import rendered
 from fitexp.run import DESCRIBED, Run
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fitexp.data.prepare import Prepared
+
 # kind of data -> the module with its `write_results` and `closing_table`
 RESULTS = {
     "workouts": "fitexp.report.results",
     "exercises": "fitexp.report.rankings",
     "windows": "fitexp.report.forecasts",
+}
+# kind of data -> what gives the words and the page of `fitexp data describe`
+DESCRIPTIONS = {
+    "workouts": ("fitexp.report.describe:describe", "fitexp.report.plots:describe_page"),
+    "exercises": (
+        "fitexp.report.describe_events:describe",
+        "fitexp.report.describe_events:describe_page",
+    ),
+    "windows": (
+        "fitexp.report.describe_windows:describe",
+        "fitexp.report.describe_windows:describe_page",
+    ),
 }
 LABELS = {
     "ceiling/noise_floor/": "noise floor of the simulator",
@@ -40,6 +57,13 @@ GROUPS = {  # by what the test is parted -> what a part is called
 def closing_table(run: Run) -> str:
     """Model, baselines and ceiling of a finished run, and the protocol; at most 100 columns."""
     return str(importlib.import_module(RESULTS[run.spec["kind"]]).closing_table(run))
+
+
+def description(prepared: Prepared) -> tuple[str, Figure]:
+    """What prepared data hold, in words of at most 100 columns and as a page."""
+    found = [name.split(":") for name in DESCRIPTIONS[prepared.spec.kind]]
+    say, draw = (getattr(importlib.import_module(module), name) for module, name in found)
+    return str(say(prepared)), draw(prepared)
 
 
 def described(run: Run) -> dict[str, Sequence[float] | str]:

@@ -39,8 +39,13 @@ class _Table:
     file: Path
     user: str
     time: str
-    heart_rate: str
+    heart_rate: str | None
     series: tuple[str, ...]
+
+    @property
+    def measured(self) -> list[str]:
+        """Columns of numbers that are read."""
+        return [*([] if self.heart_rate is None else [self.heart_rate]), *self.series]
 
     @property
     def parquet(self) -> bool:
@@ -57,7 +62,7 @@ def epochs_table(
     users: str | None,
     user: str,
     time: str,
-    heart_rate: str,
+    heart_rate: str | None,
     series: list[str] | None,
     step_s: float,
     off_grid: float,
@@ -66,12 +71,12 @@ def epochs_table(
 ) -> Epochs:
     """Read `path`, a CSV or Parquet file with one row an epoch, and the table of users.
 
-    user, time, heart_rate: names of its columns. series: of the others, in order; null: all that
-    hold numbers. A user's rows stand together, in the order of time. Times are local: seconds
-    since 1970-01-01T00:00, or dates and times without an offset from UTC, by a clock that is not
-    put back within a user's rows (summer time). A user's first row sets his grid; a time may lie
-    off it by the share `off_grid` of `step_s`. Epochs that have no row are NaN; so are heart rates
-    outside `heart_rate_bpm`, counted.
+    user, time, heart_rate: names of its columns; heart_rate null: there is none. series: of
+    the others, in order; null: all that hold numbers. A user's rows stand together, in the order of
+    time. Times are local: seconds since 1970-01-01T00:00, or dates and times without an offset from
+    UTC, by a clock that is not put back within a user's rows (summer time). A user's first row sets
+    his grid; a time may lie off it by the share `off_grid` of `step_s`. Epochs that have no row are
+    NaN; so are heart rates outside `heart_rate_bpm`, counted.
     users: name of a CSV file beside the table with the column `user` and columns of numbers, named
     as the user's `statics` (age_years, sex: 1 male, 0 female, ...); null: nothing is known.
     Raises InputError that names file, line or row, field and what to do.
@@ -113,11 +118,26 @@ def epochs_table(
     )
 
 
+def columns_of(file: Path) -> list[str]:
+    """Names of a table's columns."""
+    if file.suffix == ".parquet":
+        with open_parquet(file, ()) as parquet:
+            return [name for name in parquet.schema_arrow.names if not INDEX.fullmatch(name)]
+    return list(map(str, next(read_comma_blocks(file, 1)).columns))
+
+
+def usual_step_s(file: Path, user: str, time: str) -> float:
+    """Median seconds between the first user's rows, of the first ROWS; NaN for a single row."""
+    block = next(_blocks(_Table(file=file, user=user, time=time, heart_rate=None, series=())))
+    return float(block[1][block[0] == block[0].iloc[0]].diff().median())
+
+
 def _opened(
-    file: Path, user: str, time: str, heart_rate: str, series: tuple[str, ...] | None
+    file: Path, user: str, time: str, heart_rate: str | None, series: tuple[str, ...] | None
 ) -> _Table:
     """The table with the series that it has: chosen, or all columns of numbers."""
-    needed = (user, time, heart_rate, *(series or ()))
+    measured = [*([] if heart_rate is None else [heart_rate]), *(series or ())]
+    needed = (user, time, *measured)
     if len(set(needed)) < len(needed):
         raise InputError(f"data.source: one column is named twice among {', '.join(needed)}")
     if file.suffix == ".parquet":
@@ -125,7 +145,7 @@ def _opened(
             schema = parquet.schema_arrow
         columns = [field for field in schema if not INDEX.fullmatch(field.name)]
         numeric = [field.name for field in columns if _is_number(field.type)]
-        for name in (heart_rate, *(series or ())):
+        for name in measured:
             if name not in numeric:
                 raise InputError(f"{file}, {name}: {schema.field(name).type}, not numbers")
     else:
@@ -146,13 +166,13 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _blocks(table: _Table) -> Iterator[pd.DataFrame]:
     """Blocks of rows: columns 0 user, 1 time_s (float64), 2 heart rate, 3.. series (float32)."""
-    needed = [table.user, table.time, table.heart_rate, *table.series]
+    needed = [table.user, table.time, *table.measured]
     if table.parquet:
         yield from _parquet_blocks(table, needed)
         return
     for text in read_comma_blocks(table.file, ROWS, needed):
         columns = [text[table.user], _seconds(text[table.time], table)]
-        for name in (table.heart_rate, *table.series):
+        for name in table.measured:
             columns.append(numbers(text, table.file, name).astype("float32"))
         yield _block(columns, table)
 
@@ -193,6 +213,8 @@ def _ids(users: pa.Array, table: _Table) -> pd.Series:
 
 
 def _block(columns: list[pd.Series], table: _Table) -> pd.DataFrame:
+    if table.heart_rate is None:
+        columns.insert(2, pd.Series(np.nan, index=columns[0].index, dtype="float32"))
     block = pd.concat(columns, axis=1, keys=range(len(columns)))
     for column, name in ((0, table.user), (1, table.time)):
         for row in block.index[block[column].isna()][:1]:
