@@ -200,6 +200,7 @@ sections:
     printed = capsys.readouterr().out
     assert "15.84" in printed
     assert "24 users" in printed
+    assert "2 folds pooled" in printed
     assert max(map(len, printed.splitlines())) <= WIDTH
 
 

@@ -21,7 +21,8 @@ FOLD, FOLDS, SPLIT = "data.fold", "data.folds", "data.split"
 
 
 def joined(results: Sequence[Result]) -> list[Result]:
-    """Results with complete sets of folds of data.split=user pooled; others as they are.
+    """Results with complete sets of folds of users (data.split=user; windows know no other split)
+    pooled; others as they are.
 
     A pooled result has the test units of all folds; its figures are those that can be computed
     from them, `metrics` of one fold are not kept.
@@ -29,7 +30,9 @@ def joined(results: Sequence[Result]) -> list[Result]:
     groups: dict[Any, list[Result]] = {}
     out: list[Result] = []
     for result in results:
-        if result.config.get(SPLIT) == "user":
+        config = result.config
+        in_folds = all(config.get(key) is not None for key in (FOLD, FOLDS))
+        if in_folds and config.get(SPLIT, "user") == "user":
             groups.setdefault(_but_fold(result), []).append(result)
         else:
             out.append(result)
