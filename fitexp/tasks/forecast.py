@@ -156,18 +156,32 @@ class Forecast(Task):
         optimizer = self.optimizer(groups() if callable(groups) else self.model.parameters())
         if not self.one_cycle:
             return optimizer
-        steps = self.trainer.estimated_stepping_batches
-        if not math.isfinite(steps):
-            raise InputError(
-                "task.one_cycle=true: the rate falls until an end that must be known; give "
-                "trainer.max_epochs or trainer.max_steps"
-            )
         rates = [group["lr"] for group in optimizer.param_groups]
-        schedule = OneCycleLR(optimizer, max_lr=rates, total_steps=int(steps))
+        schedule = OneCycleLR(optimizer, max_lr=rates, total_steps=self._steps())
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def _steps(self) -> int:
+        """Optimizer steps until the training's end.
+
+        Lightning's estimated_stepping_batches sets the loaders up before a checkpoint is read: a
+        training that goes on in mid-epoch would then begin the epoch's batches again.
+        """
+        trainer = self.trainer
+        epochs, limit = trainer.max_epochs, trainer.limit_train_batches
+        ends = [trainer.max_steps] if trainer.max_steps >= 0 else []
+        if epochs is not None and epochs >= 0:
+            batches = len(cast(Any, trainer).datamodule.train_dataloader())
+            batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+            ends.append(epochs * math.ceil(batches / trainer.accumulate_grad_batches))
+        if not ends:
+            raise InputError(
+                "task.one_cycle=true: the rate falls until an end that must be known; give "
+                "trainer.max_epochs or trainer.max_steps"
+            )
+        return min(ends)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_sums"] = self.train_sums.clone()  # of the epoch in progress
