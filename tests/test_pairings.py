@@ -12,6 +12,7 @@ FEW_USERS = "data.source.users=6"
 FEW_WORKOUTS = "data.source.athletes=4 data.source.workouts=5"
 
 
+@pytest.mark.slow  # a command line each
 @pytest.mark.parametrize(
     ("words", "said"),
     [

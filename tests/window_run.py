@@ -22,7 +22,7 @@ def window_config(model: str = "window_averages", loss: str = "mse", **overrides
         return {k: v for k, v in values.items() if k not in ("defaults", "hydra")}
 
     chosen = read(f"model/{model}")
-    source = {"_target_": "tests.data.windows.made.made_epochs", "users": 12, "recordings": None}
+    source = {"_target_": "tests.data.windows.made.made_epochs", "users": 12, "seed": 0}
     data = {**read("data/_windows"), "path": None, "source": source, "baselines": {}}
     data |= {"steps": T, "min_wear_h": 0, "fractions": [0.5, 0.25, 0.25]}
     data |= {**chosen.get("data", {}), "from_step": 0}

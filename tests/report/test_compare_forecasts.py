@@ -94,7 +94,7 @@ def test_folds_of_users_are_one_result(tmp_path: Path) -> None:
 
 
 def test_a_test_on_other_data_stands_under_its_own_protocol(heads: Run) -> None:
-    child, _ = worker.evaluate(heads, ["data.source.users=9", "data.fractions=[0,0.5,0.5]"], ALLOW)
+    child, _ = worker.evaluate(heads, ["data.source.seed=1", "data.fractions=[0,0.5,0.5]"], ALLOW)
     assert {"low", "high", "median"} <= set(pd.read_parquet(child.file(PREDICTIONS)))
     found, left_out = compare([heads, child], resamples=200)
     assert left_out == []

@@ -30,9 +30,14 @@ def recording(user: int, rows: int = 50) -> Recording:
 
 
 def made_epochs(
-    *, path: str | None = None, users: int = 12, recordings: list[Recording] | None = None
+    *,
+    path: str | None = None,
+    users: int = 12,
+    recordings: list[Recording] | None = None,
+    seed: int = 0,
 ) -> Epochs:
-    given = recordings or [recording(user, 50 + user) for user in range(users)]
+    """seed: others are other people."""
+    given = recordings or [recording(100 * seed + user, 50 + user) for user in range(users)]
 
     def stream() -> Iterator[Recording]:
         yield from given
