@@ -852,7 +852,7 @@ def check_node(config: Mapping[str, Any], place: str) -> None:
         raise InputError(f"{place}: a mapping with {targets.TARGET} is expected, not {node!r}")
     injected = injected_at(place)
     if place == "trainer":
-        from fitexp.worker import OURS
+        from fitexp.trainer import OURS
 
         node, injected = {targets.TARGET: TRAINER, **node}, tuple(OURS)
     targets.check_keys(node, injected, allow=targets.ANYTHING, where=place)

@@ -1,4 +1,4 @@
-"""The stages of one run folder: fit, then test. The only builder of a Trainer.
+"""The stages of one run folder: fit, then test.
 
 `python -m fitexp.worker fit RUN` is one rank of several, started by torchrun.
 """
@@ -12,7 +12,6 @@ import dataclasses
 import importlib
 import inspect
 import io
-import logging
 import os
 import random
 import shutil
@@ -20,8 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,21 +28,14 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 import yaml
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from lightning_fabric.utilities.warnings import PossibleUserWarning
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import Callback, EarlyStopping
-from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
-from pytorch_lightning.strategies import DDPStrategy, Strategy
 from torch import nn
 
-from fitexp import events, progress, targets
+from fitexp import events, targets
 from fitexp.checkpoints import (
     STOP_FILE,
     Interrupted,
-    RunCheckpoints,
     StopFlag,
     load_checkpoint,
     training_state,
@@ -70,6 +61,7 @@ from fitexp.run import (
     write_json,
 )
 from fitexp.tasks.task import Task
+from fitexp.trainer import build_trainer, check_ranges, device_of, processes, quiet
 
 if TYPE_CHECKING:
     from fitexp.active.study import Study
@@ -80,33 +72,9 @@ Predictions = dict[str, NDArray[Any]]
 Chosen = Mapping[str, tuple[str, Config | None]]  # config group -> choice, and its values
 
 
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
-OURS = {  # arguments of the Trainer that fitexp gives itself
-    "accelerator",
-    "callbacks",
-    "default_root_dir",
-    "deterministic",
-    "devices",
-    "enable_checkpointing",
-    "enable_model_summary",
-    "enable_progress_bar",
-    "logger",
-    "num_nodes",
-    "num_sanity_val_steps",
-    "plugins",
-    "strategy",
-    "use_distributed_sampler",
-}
-OURS_IN_STOPPING = {"mode", "strict", "verbose", "check_on_train_epoch_end", "log_rank_zero_only"}
-PROFILERS: Mapping[str, type[Profiler]] = {
-    "simple": SimpleProfiler,
-    "advanced": AdvancedProfiler,
-    "pytorch": PyTorchProfiler,
-}
 EVALUATIONS = "evaluations"  # folder in a run with its tests on other data, or in another way
 IN_TEST = ("adapt", "expert")  # groups of the config that act in the test alone
 OPEN = ("data", "accelerator", *IN_TEST)  # what of a trained run's config `evaluate` may change
-LOG_EVERY = 50  # steps between points of train/loss_step; fewer where an epoch has fewer
 
 
 # Stages
@@ -129,7 +97,7 @@ def fit(run: Run, prepared: Prepared | None = None, allow: Allow = None) -> None
     one process each, by torchrun. Raises InputError where config, model and data do not fit.
     """
     config, spec = run.config, _spec(run)
-    _check_ranges(config)
+    check_ranges(config)
     if config.get("adapt") or config.get("expert"):
         prepared = _same_data(run, prepared, allow)
         _check_left_out(config, prepared, allow)
@@ -138,13 +106,13 @@ def fit(run: Run, prepared: Prepared | None = None, allow: Allow = None) -> None
         return
     if training_ended(run):
         return
-    processes = _processes(config)
-    if processes > 1 and "WORLD_SIZE" not in os.environ:
-        _launch(run, processes, prepared, allow)
+    ranks = processes(config)
+    if ranks > 1 and "WORLD_SIZE" not in os.environ:
+        _launch(run, ranks, prepared, allow)
         return
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     prepared = _same_data(run, prepared, allow)
-    with _quiet(), StopFlag(world) as stop:
+    with quiet(), StopFlag(world) as stop:
         torch.set_num_threads(int(config["num_threads"]))
         pl.seed_everything(int(config["seed"]), workers=True, verbose=False)
         module = build_module(config, spec, allow)
@@ -153,7 +121,7 @@ def fit(run: Run, prepared: Prepared | None = None, allow: Allow = None) -> None
         data = build_data(config, prepared, allow, rank=rank, world=world)
         resumed = run.file(LAST).is_file()
         done = int(load_checkpoint(run.file(LAST))["global_step"]) if resumed else None
-        trainer = _trainer(run, config, spec, stop, len(data.train_dataloader()), done)
+        trainer = build_trainer(run, config, spec, stop, len(data.train_dataloader()), done)
         try:
             trainer.fit(
                 module,
@@ -227,12 +195,12 @@ def evaluate(
 
     chosen = chosen or {}
     config = overridden(run.config, overrides, chosen)
-    _processes(config)
+    processes(config)
     same_data = config["data"] == run.config["data"]
     if same_data and all(config.get(name) == run.config.get(name) for name in IN_TEST):
         by_verbs = (RECOMMENDED, TRANSFERRED)
         added = {k: v for k, v in run.metrics.items() if any(name in k for name in by_verbs)}
-        write_json(run.file(METRICS), test(run, None, allow, _device(config)) | added)
+        write_json(run.file(METRICS), test(run, None, allow, device_of(config)) | added)
         return run, run.metrics
     if _is_evaluation(run):
         raise InputError(f"{run.path} is an evaluation: evaluate {run.path.resolve().parents[1]}")
@@ -461,7 +429,7 @@ def _adapted(
     began = time.process_time()
     torch.manual_seed(int(config["seed"]))
     fold, own = adapt.personal(prepared)
-    with _quiet():
+    with quiet():
         module = build_module(config, own.spec, allow)
     module.load_state_dict({k: values[fold] for k, values in trained.state_dict().items()})
     module.to(trained.device, next(trained.parameters()).dtype)
@@ -619,7 +587,7 @@ def _best(run: Run, prepared: Prepared, allow: Allow, device: str | None) -> tup
             f"{config['early_stopping']['monitor']}; a lower optimizer.lr may help"
         )
     torch.set_num_threads(int(config["num_threads"]))
-    with _quiet():
+    with quiet():
         module = build_module(config, _spec(run), allow)
     if str(config["trainer"].get("precision", "32-true")).startswith("64"):
         module.double()
@@ -629,7 +597,7 @@ def _best(run: Run, prepared: Prepared, allow: Allow, device: str | None) -> tup
         raise InputError(
             f"{run.file(BEST)} is damaged or not of this config.yaml ({type(error).__name__})"
         ) from error
-    module.to(device or _device(config))
+    module.to(device or device_of(config))
     return module, build_data(config, prepared, allow)
 
 
@@ -649,47 +617,6 @@ def _spec(run: Run) -> Spec:
         return Spec.from_dict(run.spec)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{run.path} is damaged: spec.json: {error}") from error
-
-
-def _check_ranges(config: Config) -> None:
-    """Raise InputError for numbers that no training can have, before anything is built."""
-    trainer, stopping, saving = (config[k] for k in ("trainer", "early_stopping", "checkpoint"))
-    above_0 = {
-        "trainer.limit_train_batches": trainer.get("limit_train_batches", 1.0),
-        "trainer.limit_val_batches": trainer.get("limit_val_batches", 1.0),
-        "trainer.accumulate_grad_batches": trainer.get("accumulate_grad_batches", 1),
-        "checkpoint.every_minutes": saving["every_minutes"],
-        "checkpoint.every_steps": saving["every_steps"],
-    }
-    for key, value in above_0.items():
-        whole = key in ("checkpoint.every_steps", "trainer.accumulate_grad_batches")
-        kind = int if whole else int | float
-        if value is not None and not (isinstance(value, kind) and value > 0):
-            raise InputError(f"{key}={value}: it takes a {'whole ' if whole else ''}number above 0")
-    for key in ("max_epochs", "max_steps"):
-        value = trainer.get(key)
-        if value is not None and (not isinstance(value, int) or value == 0 or value < -1):
-            raise InputError(
-                f"trainer.{key}={value}: it takes a whole number above 0, or -1 for any"
-            )
-    patience = stopping.get("patience")
-    if patience is not None and (not isinstance(patience, int) or patience < 0):
-        raise InputError(f"early_stopping.patience={patience}: it takes a whole number or null")
-    overfit = trainer.get("overfit_batches", 0)
-    if not isinstance(overfit, int) or isinstance(overfit, bool) or overfit < 0:
-        raise InputError(f"trainer.overfit_batches={overfit}: it takes a whole number, 0 up")
-    profiler = trainer.get("profiler")
-    if profiler is not None and str(profiler) not in PROFILERS:
-        near = targets.did_you_mean(targets.closest(str(profiler), PROFILERS))
-        choices = ", ".join([*PROFILERS, "null"])
-        raise InputError(f"trainer.profiler={profiler}: it is one of {choices}{near}")
-    if "fast_dev_run" in trainer:
-        raise InputError(
-            "trainer.fast_dev_run switches checkpoints off and leaves nothing to test: "
-            "debug=fast_dev_run instead"
-        )
-    if trainer.get("check_val_every_n_epoch", 1) != 1:
-        raise InputError("trainer.check_val_every_n_epoch: every epoch is validated; leave it out")
 
 
 def build_data(
@@ -837,157 +764,17 @@ UNSEEN: Mapping[str, tuple[str, Callable[[Arrays, str], set[Any]]]] = {  # by ki
 }
 
 
-def _trainer(
-    run: Run, config: Config, spec: Spec, stop: StopFlag, batches: int, done: int | None
-) -> pl.Trainer:
-    """batches: of an epoch; done: optimizer steps of the checkpoint that training goes on from."""
-    if not batches:
-        raise InputError("the training part has no windows (data.split, data.fractions)")
-    given = dict(config["trainer"])
-    _check_keys("trainer", given, pl.Trainer, OURS)
-    _check_keys("early_stopping", config["early_stopping"], EarlyStopping, OURS_IN_STOPPING)
-    given.pop("overfit_batches", None)  # done by the data: Lightning's way is for DataLoaders
-    profiler = _profiler(run, given.pop("profiler", None))
-    wanted = config["accelerator"]["accelerator"]
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    strategy: str | Strategy = "auto"
-    if world > 1:
-        on_gpu = _device(config).startswith("cuda")
-        strategy = DDPStrategy(process_group_backend="nccl" if on_gpu else "gloo")
-        given.setdefault("sync_batchnorm", on_gpu)
-    epochs = given.get("max_epochs")
-    given.setdefault("log_every_n_steps", max(1, min(LOG_EVERY, batches)))
-    monitor = _monitor(config, spec)
-    callbacks: list[Callback] = [
-        RunCheckpoints(
-            run.path,
-            monitor=monitor,
-            every_minutes=config["checkpoint"]["every_minutes"],
-            every_steps=config["checkpoint"]["every_steps"],
-            stop=stop,
-            on_epoch=progress.epoch_printer(
-                -1 if epochs is None else int(epochs), spec.val_figures[0]
-            ),
-        )
-    ]
-    if config["early_stopping"].get("patience") is not None:
-        callbacks.append(
-            EarlyStopping(**config["early_stopping"], strict=False, check_on_train_epoch_end=True)
-        )
-    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
-        callbacks.append(progress.EpochBar())
-    try:
-        trainer = pl.Trainer(
-            accelerator=wanted,
-            devices=_local_devices(config),
-            num_nodes=world // int(os.environ.get("LOCAL_WORLD_SIZE", world)),
-            strategy=strategy,
-            plugins=[TorchElasticEnvironment() if world > 1 else LightningEnvironment()],
-            logger=events.run_logger(run, config, spec, done),
-            callbacks=callbacks,
-            default_root_dir=run.path,
-            deterministic=_deterministic(config),
-            enable_checkpointing=True,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            num_sanity_val_steps=0,
-            profiler=profiler,
-            use_distributed_sampler=False,
-            **given,
-        )
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise InputError(f"accelerator or trainer: {first}") from error
-    if wanted == "auto" and trainer.is_global_zero:
-        chosen = type(trainer.accelerator).__name__.removesuffix("Accelerator").lower()
-        print(f"fitexp: training on {chosen} (accelerator=auto)", file=sys.stderr)
-    return trainer
+# Processes
 
 
-def _profiler(run: Run, word: str | None) -> Profiler | None:
-    """Lightning's profiler, writing into the run folder as training ends; the file is named."""
-    if word is None:
-        return None
-    if os.environ.get("RANK", "0") == "0":
-        name = "fit-profile-RANK.txt" if "WORLD_SIZE" in os.environ else "fit-profile.txt"
-        print(f"fitexp: training is timed into {run.file(name)}", file=sys.stderr)
-    return PROFILERS[word](dirpath=run.path, filename="profile")
-
-
-def _check_keys(place: str, given: Config, takes: type, ours: Set[str]) -> None:
-    """Raise InputError for keys that a class of Lightning's does not take, or that are ours."""
-    known = set(inspect.signature(takes).parameters)
-    for key in given:
-        if key in ours:
-            raise InputError(f"{place}.{key} is given by fitexp and cannot be configured")
-        if key not in known:
-            near = targets.closest(key, known - ours)
-            near = near and f"{place}.{near}"
-            raise InputError(f"no key '{place}.{key}'{targets.did_you_mean(near)}")
-
-
-def _monitor(config: Config, spec: Spec) -> str:
-    """The figure that best.ckpt and early stopping go by."""
-    monitor = str(config["early_stopping"]["monitor"])
-    known = ["val/loss", *spec.val_figures, "train/loss"]
-    if monitor not in known:
-        near = targets.did_you_mean(targets.closest(monitor, known))
-        raise InputError(f"early_stopping.monitor={monitor}: it is one of {', '.join(known)}{near}")
-    return monitor
-
-
-# Devices and processes
-
-
-def _processes(config: Config) -> int:
-    kind, devices = config["accelerator"]["accelerator"], config["accelerator"]["devices"]
-    if kind not in ACCELERATORS:
-        raise InputError(f"accelerator.accelerator={kind}: it is one of {', '.join(ACCELERATORS)}")
-    if kind in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise InputError(f"accelerator={kind}: torch sees no such device here; accelerator=cpu")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise InputError("accelerator=mps: torch sees no such device here; accelerator=cpu")
-    if isinstance(devices, int) and not isinstance(devices, bool) and devices >= 1:
-        return devices
-    if isinstance(devices, list) and devices and _device(config).startswith("cuda"):
-        return len(devices)
-    raise InputError(f"accelerator.devices={devices}: a number of devices, or a list of GPUs")
-
-
-def _local_devices(config: Config) -> Any:
-    if "WORLD_SIZE" in os.environ and isinstance(config["accelerator"]["devices"], int):
-        return int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
-    return config["accelerator"]["devices"]
-
-
-def _device(config: Config) -> str:
-    """Name of the (first) torch device of a config's accelerator."""
-    wanted, devices = config["accelerator"]["accelerator"], config["accelerator"]["devices"]
-    first = devices[0] if isinstance(devices, list) else 0
-    if wanted in ("gpu", "cuda", "auto") and torch.cuda.is_available():
-        return f"cuda:{first}"
-    if wanted in ("gpu", "mps", "auto") and torch.backends.mps.is_available():
-        return "mps"
-    return "cpu"
-
-
-def _deterministic(config: Config) -> Any:
-    """Deterministic algorithms, where anything is concurrent: not for one thread on a CPU.
-
-    Filling fresh memory with NaN, which torch adds to them, would cost a third of a step.
-    """
-    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
-    return False if _device(config) == "cpu" and int(config["num_threads"]) == 1 else "warn"
-
-
-def _launch(run: Run, processes: int, prepared: Prepared | None, allow: Allow) -> None:
+def _launch(run: Run, ranks: int, prepared: Prepared | None, allow: Allow) -> None:
     """Fit with one process a device. Every rank reads the run folder and the prepared arrays.
 
     A signal comes to this process alone, which then asks the ranks to stop by a file.
     """
     _same_data(run, prepared, allow)  # errors of input come once, not from every rank
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={processes}", "-m", "fitexp.worker", "fit", str(run.path)]
+    command += [f"--nproc-per-node={ranks}", "-m", "fitexp.worker", "fit", str(run.path)]
     command += [f"--allow={prefix}" for prefix in allow or ()]
     with tempfile.TemporaryDirectory(prefix="fitexp-") as folder, StopFlag() as stop:
         request = Path(folder) / "stop"
@@ -1008,28 +795,6 @@ def _launch(run: Run, processes: int, prepared: Prepared | None, allow: Allow) -
         raise RuntimeError(f"a process of the training ended with code {child.returncode}")
     if stop or not training_ended(run):
         raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Lightning's lines on devices, workers and logging intervals."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=PossibleUserWarning)
-            warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
-            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-            warnings.filterwarnings("ignore", message="Total length of .* is zero")
-            warnings.filterwarnings(
-                "ignore", module=r"(torch\.profiler|pytorch_lightning\.profilers)\."
-            )
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
