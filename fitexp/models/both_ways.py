@@ -1,4 +1,4 @@
-"""A bidirectional GRU whose training step on a CPU is faster than nn.GRU's.
+"""A bidirectional GRU whose training step on a CPU is faster than nn.GRU's where it is narrow.
 
 For each direction, with h' the state before (zero at first) and x the input of the step
 
@@ -14,7 +14,8 @@ Three things make it fast. Both directions take their k-th step together, in one
 matrices: forwards that is step k, backwards step T - 1 - k. The rows of a step are q, r, z, n, so
 that W_h writes the first three of the four and W_i the last three, in place. The steps are taken
 in chunks: the inputs' part of a chunk is one product, and a chunk is small enough to stay in the
-processor's cache from that product to the gates.
+processor's cache from that product to the gates. The wider the states and the more windows at once,
+the more of the time goes into products, and the less is gained.
 
 Shapes: x (T, F, B); W_i (2, 3 D, F), rows r, z, n; W_h (2, 3 D, D), rows q, r, z; bias (2, 4 D),
 rows q, r, z, n; gates (T, 2, 4 D, B) in the order in which the steps are taken; states
@@ -30,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-CHUNK = 16  # steps
+CHUNK = 8  # steps
 
 
 class BiGRU(nn.GRU):
