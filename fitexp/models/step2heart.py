@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fitexp.data.spec import WindowSpec
 from fitexp.errors import InputError
+from fitexp.models.both_ways import BiGRU
 from fitexp.models.context import check_choice
 from fitexp.models.global_norm import GlobalNorm
 
@@ -77,7 +78,7 @@ class Step2Heart(nn.Module):
         self.convolutions = nn.Sequential(
             nn.Conv1d(F, filters, 3), nn.ReLU(), nn.Conv1d(filters, filters, 3), nn.ReLU()
         )
-        self.recurrent = nn.GRU(filters, width, num_layers=2, batch_first=True, bidirectional=True)
+        self.recurrent = BiGRU(filters, width, layers=2)
         self.time = _Branch(4, branch, dropout) if "T" in branches else None
         self.resting = _Branch(1, branch, dropout) if "R" in branches else None
         self.embedding = 2 * width + branch * len(branches)

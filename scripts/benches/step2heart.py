@@ -1,4 +1,4 @@
-"""A training step of Step2Heart beside the time that its matrix products take at their best."""
+"""A training step of Step2Heart beside its matrix products at their best, and beside nn.GRU."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from benches._harness import Row, Side, cpu_ms
 
 STEPS, SERIES, FILTERS = 512, 10, 32
 SIZES = [(32, 32), (32, 256), (128, 32), (128, 256)]  # width, batch
+GRU_SIZES = [  # width, batch, target, measured once
+    (32, 32, 1.6, 1.9),
+    (32, 256, 1.0, 1.2),
+    (128, 32, 1.0, 1.3),
+]
 SIDE = 1024  # of the square matrices whose product sets the limit
 
 
@@ -47,12 +52,22 @@ def made(width: int, batch: int, steps: int = STEPS) -> tuple[Any, dict[str, Any
     return network, {"x": torch.rand(batch, steps, SERIES)}, torch.randn(batch)
 
 
-def training_ms(width: int, batch: int) -> Side:
+def with_nn_gru(width: int, batch: int, steps: int = STEPS) -> tuple[Any, dict[str, Any], Any]:
+    """`made` with nn.GRU in the place of BiGRU, from the same weights."""
+    from torch import nn
+
+    network, inputs, target = made(width, batch, steps)
+    theirs = nn.GRU(FILTERS, width, num_layers=2, batch_first=True, bidirectional=True)
+    theirs.load_state_dict(network.recurrent.state_dict())
+    network.recurrent = theirs
+    return network, inputs, target
+
+
+def training_ms(network: Any, inputs: dict[str, Any], target: Any) -> Side:
     """Milliseconds a window."""
     import torch
 
     torch.set_num_threads(1)
-    network, inputs, target = made(width, batch)
     optimizer = torch.optim.Adam(network.parameters())
 
     def step() -> None:
@@ -61,7 +76,7 @@ def training_ms(width: int, batch: int) -> Side:
         optimizer.step()
 
     side = cpu_ms(step)
-    return lambda: side() / batch
+    return lambda: side() / len(target)
 
 
 def limit_ms(width: int) -> Side:
@@ -78,29 +93,60 @@ def agree() -> None:
     """The number of operations is the one that torch counts."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    network, inputs, _ = made(8, 1, 16)
+    network, inputs, _ = with_nn_gru(8, 1, 16)
     with FlopCounterMode(display=False) as counter:
         network(inputs).sum().backward()
     assert counter.get_total_flops() == products(8, 16), counter.get_total_flops()
 
 
-def rows() -> list[Row]:
-    def sides(width: int, batch: int) -> tuple[Side, Side]:
-        return training_ms(width, batch), limit_ms(width)
+def agree_with_nn_gru() -> None:
+    """Answers and gradients within 1e-12 in float64."""
+    found = []
+    for build in (made, with_nn_gru):
+        network, inputs, _ = build(8, 3, 40)
+        answer = network.double()({"x": inputs["x"].double()})
+        answer.square().sum().backward()
+        found.append([answer.detach(), *(weight.grad for weight in network.parameters())])
+    for a, b in zip(*found, strict=True):
+        apart = float((a - b).abs().max())
+        assert apart <= 1e-12 * max(1.0, float(b.abs().max())), f"{apart:.1e} apart"
 
-    return [
-        Row(
-            name=f"step2heart_{width}_batch_{batch}",
-            unit="ms",
-            note=f"a window of a training step (forward, backward, Adam) of Step2Heart A, T "
-            f"{STEPS}, {SERIES} series, {FILTERS} filters, width {width}, {batch} windows at once "
-            f"(windows a second of a core: 1000 / ours); reference: its products at the rate of "
-            f"a product of {SIDE} x {SIDE} float32 matrices in the same process, so that the "
-            "ratio is the share of that limit",
-            target=None,
-            sides=lambda w=width, b=batch: sides(w, b),  # type: ignore[misc]
-            agree=agree,
-            repeats=3,
-        )
-        for width, batch in SIZES
-    ]
+
+def _limit_row(width: int, batch: int) -> Row:
+    return Row(
+        name=f"step2heart_{width}_batch_{batch}",
+        unit="ms",
+        note=f"{_step(width, batch)} (windows a second of a core: 1000 / ours); reference: its "
+        f"products at the rate of a product of {SIDE} x {SIDE} float32 matrices in the same "
+        "process, so that the ratio is the share of that limit",
+        target=None,
+        sides=lambda: (training_ms(*made(width, batch)), limit_ms(width)),
+        agree=agree,
+        repeats=3,
+    )
+
+
+def _gru_row(width: int, batch: int, target: float, measured: float) -> Row:
+    return Row(
+        name=f"step2heart_gru_{width}_batch_{batch}",
+        unit="ms",
+        note=f"{_step(width, batch)}; reference: the same network with nn.GRU "
+        f"({measured} when this was written)",
+        target=target,
+        sides=lambda: (
+            training_ms(*made(width, batch)),
+            training_ms(*with_nn_gru(width, batch)),
+        ),
+        agree=agree_with_nn_gru,
+    )
+
+
+def _step(width: int, batch: int) -> str:
+    return (
+        f"a window of a training step (forward, backward, Adam) of Step2Heart A, T {STEPS}, "
+        f"{SERIES} series, {FILTERS} filters, width {width}, {batch} windows at once"
+    )
+
+
+def rows() -> list[Row]:
+    return [_limit_row(*size) for size in SIZES] + [_gru_row(*size) for size in GRU_SIZES]
