@@ -22,6 +22,7 @@ DEBUGS = sorted(p.stem for p in (CONF / "debug").glob("*.yaml"))
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
 KINDS = ("exercises_", "movielens_", "study_")
 OF_EXERCISES = [name for name in EXPERIMENTS if name.startswith(KINDS)]
+OF_WINDOWS = [name for name in EXPERIMENTS if name.startswith(("mmash_", "step2heart_"))]
 TINY = [
     "data.source.athletes=3",
     "data.source.workouts=5",
@@ -104,7 +105,7 @@ def test_networks_of_new_users_start_from_the_run_s_own(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("experiment", sorted({*EXPERIMENTS} - {*OF_EXERCISES}))
+@pytest.mark.parametrize("experiment", sorted({*EXPERIMENTS} - {*OF_EXERCISES} - {*OF_WINDOWS}))
 def test_every_experiment_runs_two_steps(
     experiment: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,14 +91,16 @@ def test_a_run_folder_is_whole(whole: Run, capsys: pytest.CaptureFixture[str]) -
     names = {path.name for path in whole.path.iterdir()}
     assert {"config.yaml", "manifest.json", "best.ckpt", "last.ckpt", "baselines.npz"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
-    assert {p.name for p in whole.file("plots").iterdir()} == {"users.png", "learning_curve.png"}
+    pictures = {p.name for p in whole.file("plots").iterdir()}
+    assert pictures == {"users.png", "learning_curve.png", "coverage_by_user.png"}
     spec = Spec.from_dict(whole.spec)
     assert isinstance(spec, WindowSpec)
     assert json.loads(json.dumps(spec.to_dict())) == whole.spec
     table, metrics = pd.read_parquet(whole.file("predictions.parquet")), whole.metrics
     assert list(table.columns[: len(KEPT)]) == KEPT
     beside = {"global_mean", "user_mean_oracle", "resting_hr", "boosting", "boosting_recent"}
-    assert {name[9:] for name in table.columns[len(KEPT) :]} == beside
+    others = set(table.columns[len(KEPT) :])
+    assert others == {"low", "high"} | {f"baseline_{name}" for name in beside}
     assert len(table) == metrics["count/test/windows"]
     assert (table["horizon_s"] == 15.0).all()
     for name in ("", *beside):
