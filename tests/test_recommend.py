@@ -314,7 +314,7 @@ def test_a_table_s_verb_adds_what_runs_lack(monkeypatch: pytest.MonkeyPatch) -> 
     assert cli._after(paper, [having, lacking, lacking, failed]) == []
     assert asked == [["recommend", "b", "--evaluate"]]
     paper.after = "predict"
-    with pytest.raises(InputError, match="after is one of recommend, not predict"):
+    with pytest.raises(InputError, match="after is one of recommend, transfer, not predict"):
         cli._check_after(paper)
     rows = [{"row": "one", "experiment": "x"}]
     section = {"name": "s", "metrics": ["test/recommend/mrr"], "rows": rows}
