@@ -102,6 +102,7 @@ def test_debug_choices_go_with_models(model: str, debug: str) -> None:
         assert {key: config[node][key] for key in values} == values
 
 
+@pytest.mark.slow
 def test_the_default_config_passes_the_check() -> None:
     jobs: list[compose.Job] = []
     compose.run([], jobs.append)
@@ -110,11 +111,13 @@ def test_the_default_config_passes_the_check() -> None:
     assert (jobs[0].folder, jobs[0].sweep) == (None, None)
 
 
+@pytest.mark.slow
 def test_the_user_s_data_win_over_the_model_s(tmp_path: Path) -> None:
     config = composed("model=fitrec_attn", "data=workout_table", f"data.path={tmp_path}")
     assert config["data"]["path"] == str(tmp_path)
 
 
+@pytest.mark.slow
 def test_helper_keys_do_not_reach_the_config() -> None:
     config = composed("data.regime=short", "data.target=derived_speed")
     data = config["data"]

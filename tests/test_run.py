@@ -266,6 +266,7 @@ _VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(max_size=6), _VALUES, max_size=4))
 def test_identity_ignores_order_and_survives_the_file(config: dict[str, Any]) -> None:
     backwards = dict(reversed(list(config.items())))

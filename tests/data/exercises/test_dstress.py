@@ -196,6 +196,7 @@ def tables(draw: st.DrawFn) -> EventTable:
     )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=20)
 @given(table=tables())
 def test_written_and_read_again(tmp_path: Path, table: EventTable) -> None:

@@ -71,6 +71,7 @@ numbers = st.one_of(st.none(), st.floats(-1e6, 1e6))
 words = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.integers(0, 10**9), numbers, words), min_size=1, max_size=30),
