@@ -18,7 +18,7 @@ from fitexp.data.prepare import Prepared
 from fitexp.errors import InputError
 from fitexp.models.fitted import Fitted
 from fitexp.run import BEST, Run
-from fitexp.tasks.ranking import ANSWERS
+from fitexp.tasks.ranking import Ranking
 
 STEPS, BESIDE, RATE = 2, 30, 0.01  # of the paper's authors' program: steps, training rows, Adam's
 UPDATES = ("last_layer", "all")
@@ -59,7 +59,7 @@ def fine_tuned(
         name: values.to(first.device, first.dtype if values.is_floating_point() else None)
         for name, values in gather(np.arange(len(gather))).items()
     }
-    inputs = {name: values for name, values in batch.items() if name not in ANSWERS}
+    inputs = {name: values for name, values in batch.items() if name not in Ranking.answers}
     optimizer = torch.optim.Adam(weights.values(), lr=RATE)
     with torch.random.fork_rng():
         torch.manual_seed(int(draw.integers(2**31)))

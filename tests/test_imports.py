@@ -56,7 +56,14 @@ ROOMS: dict[str, set[str]] = {
     "active": set(),
     "active.newcomers": {"data", "data.batches", "data.prepare", "tasks"},
     "active.learners": {"active"},
-    "active.study": {"active", "active.learners", "data.exercises", "data.prepare", "data.spec"},
+    "active.study": {
+        "active",
+        "active.learners",
+        "data.exercises",
+        "data.prepare",
+        "data.spec",
+        "tasks",
+    },
     "active.consulted": {"active", "active.study", "targets"},
     "models": {
         "data",

@@ -20,10 +20,10 @@ from fitexp.data.exercises.module import EventGather
 from fitexp.data.prepare import Prepared
 from fitexp.data.spec import ExerciseSpec
 from fitexp.errors import InputError
+from fitexp.tasks.ranking import Ranking
 
 Ints = NDArray[np.int64]
 PASSES, CLOSE = 12, 0.005  # replays at most until thresholds ask at the wanted rate, so close
-ANSWERS = ("target", "mask", "event")  # never handed to a network
 
 
 def check(config: Mapping[str, Any], wanted_by: str) -> None:
@@ -162,7 +162,7 @@ class Windows:
         inputs = {
             name: values.to(offset.dtype) if values.is_floating_point() else values
             for name, values in batch.items()
-            if name not in ANSWERS
+            if name not in Ranking.answers
         }
         inputs["profile"] = inputs["profile"] + offset[:, None]
         logits: Tensor = functional_call(self.network, dict(weights), (inputs,))

@@ -14,10 +14,9 @@ from torch.optim.lr_scheduler import OneCycleLR
 from fitexp.data.batches import Batch
 from fitexp.data.spec import WindowSpec
 from fitexp.errors import InputError
-from fitexp.tasks.scaler import Scaler
-from fitexp.tasks.task import Task, over_ranks, wide, world
+from fitexp.tasks.scaler import target_scaler
+from fitexp.tasks.task import Task, over_ranks
 
-ANSWERS = ("y", "mask", "rows")  # never handed to a network
 MEDIAN = 0.5
 HEADS = range(2, 21)  # outputs that a loss is tried with
 
@@ -31,12 +30,12 @@ class Forecast(Task):
     bpm, and start at the training mean.
     one_cycle: the rate rises to optimizer.lr and falls to nothing until trainer.max_epochs or
     max_steps (Smith and Topin 2018, torch's OneCycleLR).
-    The loss is the mean over what counts (mask 1) in the global batch. Logged: train/loss,
-    val/loss, val/rmse_bpm of the mean, val/mae_bpm of the median where there is one, else of the
-    mean.
+    The loss is the mean over what counts (mask 1). Logged too: val/rmse_bpm of the mean,
+    val/mae_bpm of the median where there is one, else of the mean.
     """
 
     kind = "windows"
+    answers = ("y", "mask", "rows")
 
     def __init__(
         self,
@@ -49,29 +48,15 @@ class Forecast(Task):
         heads: Sequence[float] | None,
         one_cycle: bool,
     ) -> None:
-        super().__init__()
-        if target_scaling not in ("none", "zscore"):
-            raise InputError(f"task.target_scaling={target_scaling}: it is none or zscore")
+        super().__init__(model=model, loss=loss, optimizer=optimizer, figures=4)
         for q in heads or ():
             if not 0 < q < 1:
                 raise InputError(f"loss.heads: {q} is not between 0 and 1")
-        self.model = model
-        self.loss = loss
-        self.optimizer = optimizer
         self.spec = spec
         self.one_cycle = one_cycle
         self.quantiles = tuple(heads or ())
-        scale = spec.scaling["heart_rate"]
-        if target_scaling == "zscore":
-            self.scaler = Scaler.of(scale)
-        else:
-            self.scaler = Scaler(0.0, 1.0)
-            start_at = getattr(model, "start_at", None)
-            if callable(start_at):
-                start_at(scale.mean)
+        self.scaler = target_scaler(target_scaling, spec.scaling["heart_rate"], model)
         self._check_heads()
-        self.train_sums = torch.zeros(2, dtype=torch.float64)  # loss, its count
-        self.val_sums = torch.zeros(4, dtype=torch.float64)  # + |error|, error^2
 
     @staticmethod
     def sample() -> tuple[Tensor, Tensor, torch.Size]:
@@ -94,7 +79,7 @@ class Forecast(Task):
 
     def outputs(self, batch: Batch) -> Tensor:
         """(B, S, O) in bpm."""
-        inputs = {name: values for name, values in batch.items() if name not in ANSWERS}
+        inputs = self.inputs(batch)
         inputs["there"] = (batch["mask"] > 0).any(dim=1)  # not the one of an empty share
         answer = cast(Tensor, self.model(inputs))
         if answer.shape[1:] != (batch["y"].shape[1], 1 + len(self.quantiles)):
@@ -119,13 +104,9 @@ class Forecast(Task):
         losses = self.loss(rows if self.quantiles else rows[:, 0], batch["y"].flatten())
         return outputs, torch.where(mask > 0, losses.view(mask.shape), 0.0).sum(), mask.sum()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         _, total, count = self._step(batch)
-        sums = over_ranks(torch.stack([total.detach(), count.to(total)]))
-        self.train_sums = self.train_sums.to(sums.device, wide(sums)) + sums
-        everyone = sums[1].clamp(min=1.0)
-        self.log("train/loss_step", sums[0] / everyone, prog_bar=True)
-        return total * (world() / everyone)  # ranks' gradients are averaged: times their number
+        return total, count
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         outputs, total, count = self._step(batch)
@@ -133,16 +114,7 @@ class Forecast(Task):
         middle = 1 + self.quantiles.index(MEDIAN) if MEDIAN in self.quantiles else 0
         absolute = ((outputs[..., middle] - y).abs() * mask).sum()
         square = ((outputs[..., 0] - y).square() * mask).sum()
-        sums = torch.stack([part.to(wide(total)) for part in (total, count, absolute, square)])
-        self.val_sums = self.val_sums.to(sums.device, sums.dtype) + sums
-
-    def on_train_epoch_end(self) -> None:
-        loss, count = self.train_sums.tolist()
-        self.log("train/loss", loss / max(count, 1.0))
-        self.train_sums = torch.zeros_like(self.train_sums)
-
-    def on_validation_epoch_start(self) -> None:
-        self.val_sums = torch.zeros_like(self.val_sums)
+        self.add_to_validation(total, count, absolute, square)
 
     def on_validation_epoch_end(self) -> None:
         loss, count, absolute, square = over_ranks(self.val_sums).tolist()
@@ -152,8 +124,7 @@ class Forecast(Task):
         self.log(f"val/rmse_{self.spec.unit}", (square / count) ** 0.5)
 
     def configure_optimizers(self) -> Any:
-        groups = getattr(self.model, "parameter_groups", None)
-        optimizer = self.optimizer(groups() if callable(groups) else self.model.parameters())
+        optimizer = super().configure_optimizers()
         if not self.one_cycle:
             return optimizer
         rates = [group["lr"] for group in optimizer.param_groups]
@@ -182,12 +153,6 @@ class Forecast(Task):
                 "trainer.max_epochs or trainer.max_steps"
             )
         return min(ends)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_sums"] = self.train_sums.clone()  # of the epoch in progress
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.train_sums = checkpoint["train_sums"].clone()
 
 
 def _takes(loss: Callable[[Tensor, Tensor], Tensor], heads: int) -> bool:

@@ -13,9 +13,7 @@ from torch.optim import Optimizer
 from fitexp.data.batches import Batch
 from fitexp.data.spec import ExerciseSpec
 from fitexp.errors import InputError
-from fitexp.tasks.task import Task, over_ranks, wide, world
-
-ANSWERS = ("target", "mask", "event", "had")  # never handed to a network
+from fitexp.tasks.task import Task, over_ranks
 
 
 class Ranking(Task):
@@ -37,6 +35,7 @@ class Ranking(Task):
     """
 
     kind = "exercises"
+    answers = ("target", "mask", "event", "had")
 
     def __init__(
         self,
@@ -47,14 +46,9 @@ class Ranking(Task):
         spec: ExerciseSpec,
         mask_seen: bool,
     ) -> None:
-        super().__init__()
+        super().__init__(model=model, loss=loss, optimizer=optimizer, figures=4, folds=spec.folds)
         self.mask_seen = mask_seen
-        self.model = model
-        self.loss = loss
-        self.optimizer = optimizer
         self.spec = spec
-        self.train_sums = torch.zeros(spec.folds, 2, dtype=torch.float64)  # loss, rows
-        self.val_sums = torch.zeros(spec.folds, 4, dtype=torch.float64)  # + hits, 1 / rank
 
     @staticmethod
     def sample() -> tuple[Tensor, Tensor, torch.Size]:
@@ -62,8 +56,7 @@ class Ranking(Task):
 
     def logits(self, batch: Batch) -> Tensor:
         """(L, B, S, N)"""
-        inputs = {name: values for name, values in batch.items() if name not in ANSWERS}
-        logits = cast(Tensor, self.model(inputs))
+        logits = cast(Tensor, self.model(self.inputs(batch)))
         return without_seen(logits, batch["had"]) if self.mask_seen else logits
 
     def answer(self, batch: Batch) -> dict[str, Tensor]:
@@ -77,7 +70,7 @@ class Ranking(Task):
             "probability": torch.softmax(logits.double(), dim=-1),
         }
 
-    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits, and the losses (L, B, S), 0 where the mask is."""
         logits, mask = self.logits(batch), batch["mask"]
         if self.mask_seen:
@@ -85,34 +78,17 @@ class Ranking(Task):
         losses = self.loss(logits.flatten(0, 2), batch["target"].flatten())
         return logits, torch.where(mask > 0, losses.view(mask.shape), 0.0)
 
-    def fold_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Of each fold (L,): the sum of the losses over its own rows, and how many these are."""
-        _, losses = self._losses(batch)
+        _, losses = self._step(batch)
         return losses.sum(dim=(1, 2)), batch["mask"].sum(dim=(1, 2))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        total, rows = self.fold_losses(batch)
-        sums = over_ranks(torch.stack([total.detach(), rows], dim=1))
-        self.train_sums = self.train_sums.to(sums.device, wide(sums)) + sums
-        everyone = sums[:, 1].clamp(min=1.0)
-        self.log("train/loss_step", (sums[:, 0] / everyone).mean(), prog_bar=True)
-        return (total * (world() / everyone)).sum()  # ranks' gradients are averaged
-
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        logits, losses = self._losses(batch)
+        logits, losses = self._step(batch)
         mask = batch["mask"]
         rank = ranks(logits, batch["target"])
         parts = [losses, mask, (rank == 1) * mask, mask / rank]
-        sums = torch.stack([part.sum(dim=(1, 2)).to(wide(losses)) for part in parts], dim=1)
-        self.val_sums = self.val_sums.to(sums.device, sums.dtype) + sums
-
-    def on_train_epoch_end(self) -> None:
-        loss, rows = self.train_sums.T
-        self.log("train/loss", (loss / rows.clamp(min=1.0)).mean())
-        self.train_sums = torch.zeros_like(self.train_sums)
-
-    def on_validation_epoch_start(self) -> None:
-        self.val_sums = torch.zeros_like(self.val_sums)
+        self.add_to_validation(*(part.sum(dim=(1, 2)) for part in parts))
 
     def on_validation_epoch_end(self) -> None:
         loss, rows, hits, reciprocal = over_ranks(self.val_sums).sum(dim=0).tolist()
@@ -120,9 +96,6 @@ class Ranking(Task):
         self.log("val/loss", loss / rows)
         self.log("val/top1", 100.0 * hits / rows)
         self.log("val/mrr", reciprocal / rows)
-
-    def configure_optimizers(self) -> Optimizer:
-        return self.optimizer(self.model.parameters())
 
     def configure_gradient_clipping(
         self,
@@ -136,12 +109,6 @@ class Ranking(Task):
                 "them; use +trainer.gradient_clip_algorithm=value or null"
             )
         self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_sums"] = self.train_sums.clone()  # of the epoch in progress
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.train_sums = checkpoint["train_sums"].clone()
 
 
 def without_seen(logits: Tensor, had: Tensor) -> Tensor:

@@ -11,9 +11,7 @@ from torch.optim import Optimizer
 
 from fitexp.data.batches import Batch
 from fitexp.data.spec import WindowSpec
-from fitexp.tasks.task import Task, over_ranks, wide, world
-
-ANSWERS = ("y", "mask", "rows")  # never handed to a network
+from fitexp.tasks.task import Task, over_ranks
 
 
 class Reconstruction(Task):
@@ -24,6 +22,7 @@ class Reconstruction(Task):
     """
 
     kind = "windows"
+    answers = ("y", "mask", "rows")
 
     def __init__(
         self,
@@ -33,13 +32,8 @@ class Reconstruction(Task):
         optimizer: Callable[[Iterable[Any]], Optimizer],
         spec: WindowSpec,
     ) -> None:
-        super().__init__()
-        self.model = model
-        self.loss = loss
-        self.optimizer = optimizer
+        super().__init__(model=model, loss=loss, optimizer=optimizer, figures=2)
         self.spec = spec
-        self.train_sums = torch.zeros(2, dtype=torch.float64)  # loss, windows
-        self.val_sums = torch.zeros(2, dtype=torch.float64)
 
     @staticmethod
     def sample() -> tuple[Tensor, Tensor, torch.Size]:
@@ -58,45 +52,17 @@ class Reconstruction(Task):
         }
 
     def _again(self, batch: Batch) -> Tensor:
-        inputs = {name: values for name, values in batch.items() if name not in ANSWERS}
-        return cast(Tensor, self.model(inputs))
+        return cast(Tensor, self.model(self.inputs(batch)))
 
-    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The sum over windows of their mean loss, and how many they are (this rank)."""
         there = (batch["mask"] > 0).any(dim=1)  # an empty share of a rank has a masked window
         own = self.loss(self._again(batch), batch["x"]).mean(dim=(1, 2))
         return (own * there).sum(), there.sum()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        total, count = self._step(batch)
-        sums = over_ranks(torch.stack([total.detach(), count.to(total)]))
-        self.train_sums = self.train_sums.to(sums.device, wide(sums)) + sums
-        everyone = sums[1].clamp(min=1.0)
-        self.log("train/loss_step", sums[0] / everyone, prog_bar=True)
-        return total * (world() / everyone)
-
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        total, count = self._step(batch)
-        sums = torch.stack([total.to(wide(total)), count.to(wide(total))])
-        self.val_sums = self.val_sums.to(sums.device, sums.dtype) + sums
-
-    def on_train_epoch_end(self) -> None:
-        loss, count = self.train_sums.tolist()
-        self.log("train/loss", loss / max(count, 1.0))
-        self.train_sums = torch.zeros_like(self.train_sums)
-
-    def on_validation_epoch_start(self) -> None:
-        self.val_sums = torch.zeros_like(self.val_sums)
+        self.add_to_validation(*self.losses(batch))
 
     def on_validation_epoch_end(self) -> None:
         loss, count = over_ranks(self.val_sums).tolist()
         self.log("val/loss", loss / count if count else float("nan"))
-
-    def configure_optimizers(self) -> Optimizer:
-        return self.optimizer(self.model.parameters())
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_sums"] = self.train_sums.clone()  # of the epoch in progress
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.train_sums = checkpoint["train_sums"].clone()

@@ -12,10 +12,9 @@ from torch.optim import Optimizer
 from fitexp.data.batches import Batch
 from fitexp.data.spec import WorkoutSpec
 from fitexp.errors import InputError
-from fitexp.tasks.scaler import Scaler
-from fitexp.tasks.task import Task, of_all_ranks, over_ranks, wide, world
+from fitexp.tasks.scaler import target_scaler
+from fitexp.tasks.task import Task, of_all_ranks, over_ranks
 
-ANSWERS = ("y", "mask", "y_previous")  # never handed to a network as they are
 SERIES = ("x", "valid", "y", "mask", "y_previous", "context", "context_y")  # (B, T, ...)
 
 
@@ -28,9 +27,8 @@ class Regression(Task):
     while training with `teacher_forcing`. Without y_previous it runs free from y0.
 
     reduction "mean": sum of the masked losses / masked steps; "sum" (the notes): the same sum /
-    sequences that have a masked step. Counts are those of the global batch, whatever the ranks.
-    Logged: train/loss_step, train/loss and val/loss in scaled units, pooled over the epoch;
-    val/mae_<unit>, val/rmse_<unit> pooled over steps.
+    sequences that have a masked step, both in scaled units. Logged too: val/mae_<unit>,
+    val/rmse_<unit> pooled over steps.
 
     Whole regime, workouts of several windows: in training y_0 of a later window is the batch's
     (measured); otherwise it is the last prediction of the window before (`first` - T), which the
@@ -42,6 +40,7 @@ class Regression(Task):
     """
 
     kind = "workouts"
+    answers = ("y", "mask", "y_previous")
 
     def __init__(
         self,
@@ -54,28 +53,14 @@ class Regression(Task):
         teacher_forcing: bool,
         reduction: str,
     ) -> None:
-        super().__init__()
-        if target_scaling not in ("none", "zscore"):
-            raise InputError(f"task.target_scaling={target_scaling}: it is none or zscore")
+        super().__init__(model=model, loss=loss, optimizer=optimizer, figures=5)
         if reduction not in ("mean", "sum"):
             raise InputError(f"task.reduction={reduction}: it is mean or sum")
-        self.model = model
-        self.loss = loss
-        self.optimizer = optimizer
         self.spec = spec
         self.teacher_forcing = teacher_forcing
         self.reduction = reduction
-        scale = spec.scaling[spec.target]
-        if target_scaling == "zscore":
-            self.scaler = Scaler.of(scale)
-        else:
-            self.scaler = Scaler(0.0, 1.0)
-            start_at = getattr(model, "start_at", None)
-            if callable(start_at):
-                start_at(scale.mean)
+        self.scaler = target_scaler(target_scaling, spec.scaling[spec.target], model)
         self.carry: dict[tuple[int, int], float] = {}  # (workout, first) -> y_0 of that window
-        self.train_sums = torch.zeros(2, dtype=torch.float64)  # loss, its count
-        self.val_sums = torch.zeros(5, dtype=torch.float64)  # + |error|, error^2, steps
 
     @staticmethod
     def sample() -> tuple[Tensor, Tensor, torch.Size]:
@@ -85,15 +70,14 @@ class Regression(Task):
 
     def predict_scaled(self, batch: Batch) -> Tensor:
         """What the network answers to a batch: (B, T) in scaled units."""
-        return cast(Tensor, self.model(self._inputs(batch)))
+        return cast(Tensor, self.model(self.inputs(batch)))
 
     def attention(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the network's own `attention` answers to a batch."""
-        return cast(tuple[Tensor, Tensor], self.model.attention(self._inputs(batch)))  # type: ignore[operator]
+        return cast(tuple[Tensor, Tensor], self.model.attention(self.inputs(batch)))  # type: ignore[operator]
 
-    def _inputs(self, batch: Batch) -> Batch:
-        """What the network sees of a batch."""
-        inputs = {name: values for name, values in batch.items() if name not in ANSWERS}
+    def inputs(self, batch: Batch) -> Batch:
+        inputs = super().inputs(batch)
         for name in ("y0", "context_y"):
             if name in inputs:
                 inputs[name] = self.scaler(inputs[name])
@@ -179,30 +163,16 @@ class Regression(Task):
         counted = mask if self.reduction == "mean" else mask.any(dim=1)
         return scaled, total, counted.sum()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         _, total, count = self._step(batch)
-        sums = over_ranks(torch.stack([total.detach(), count.to(total)]))
-        self.train_sums = self.train_sums.to(sums.device, wide(sums)) + sums
-        everyone = sums[1].clamp(min=1.0)
-        self.log("train/loss_step", sums[0] / everyone, prog_bar=True)
-        return total * (world() / everyone)  # ranks' gradients are averaged: times their number
+        return total, count
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         scaled, total, count = self._step(batch)
         mask = batch["mask"]
         error = self.scaler.inverse(scaled) - batch["y"]
-        parts = [total, count, (error.abs() * mask).sum(), (error.square() * mask).sum()]
-        sums = torch.stack([part.to(wide(total)) for part in [*parts, mask.sum()]])
-        self.val_sums = self.val_sums.to(sums.device, sums.dtype) + sums
-
-    def on_train_epoch_end(self) -> None:
-        loss, count = self.train_sums.tolist()
-        self.log("train/loss", loss / max(count, 1.0))
-        self.train_sums = torch.zeros_like(self.train_sums)
-
-    def on_validation_epoch_start(self) -> None:
-        self.start_over()
-        self.val_sums = torch.zeros_like(self.val_sums)
+        absolute, square = (error.abs() * mask).sum(), (error.square() * mask).sum()
+        self.add_to_validation(total, count, absolute, square, mask.sum())
 
     def on_validation_epoch_end(self) -> None:
         loss, count, absolute, square, steps = over_ranks(self.val_sums).tolist()
@@ -210,16 +180,6 @@ class Regression(Task):
         self.log("val/loss", loss / count if count else nan)
         self.log(f"val/mae_{self.spec.unit}", absolute / steps if steps else nan)
         self.log(f"val/rmse_{self.spec.unit}", (square / steps) ** 0.5 if steps else nan)
-
-    def configure_optimizers(self) -> Optimizer:
-        groups = getattr(self.model, "parameter_groups", None)
-        return self.optimizer(groups() if callable(groups) else self.model.parameters())
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_sums"] = self.train_sums.clone()  # of the epoch in progress
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.train_sums = checkpoint["train_sums"].clone()
 
 
 def _rows(batch: Batch, rows: list[int]) -> Batch:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fitexp.data.spec import Scale
+from fitexp.errors import InputError
 
 
 class Scaler(nn.Module):
@@ -34,3 +35,19 @@ class Scaler(nn.Module):
 
     def inverse(self, scaled: Tensor) -> Tensor:
         return scaled * self.sd + self.mean
+
+
+def target_scaler(scaling: str, scale: Scale, model: nn.Module) -> Scaler:
+    """Of the target, as task.target_scaling says: zscore | none.
+
+    none: outputs are in the target's unit; a network with `start_at` is told the training mean.
+    Raises InputError for another word.
+    """
+    if scaling == "zscore":
+        return Scaler.of(scale)
+    if scaling != "none":
+        raise InputError(f"task.target_scaling={scaling}: it is none or zscore")
+    start_at = getattr(model, "start_at", None)
+    if callable(start_at):
+        start_at(scale.mean)
+    return Scaler(0.0, 1.0)

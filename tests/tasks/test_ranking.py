@@ -133,7 +133,7 @@ def test_seen_items_cannot_come(answers: str, window: int | None) -> None:
         left[item[event - step[event] : event]] = 0
         np.testing.assert_allclose(chance, left / left.sum(), rtol=1e-6)
     batch = EventGather(prepared, "train")(np.arange(2))
-    _, losses = module._losses(batch)
+    _, losses = module._step(batch)
     expected = torch.log(6.0 - torch.as_tensor(step)[batch["event"]]) * batch["mask"]
     torch.testing.assert_close(losses, expected)
 

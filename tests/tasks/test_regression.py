@@ -14,7 +14,7 @@ from fitexp.data.batches import Batch
 from fitexp.data.spec import Scale, WorkoutSpec
 from fitexp.errors import InputError
 from fitexp.losses import absolute_error, squared_error
-from fitexp.tasks import regression
+from fitexp.tasks import task as task_module
 from fitexp.tasks.regression import Regression
 
 MEAN, SD = 140.0, 20.0
@@ -172,8 +172,8 @@ def test_gradients_averaged_over_ranks_are_those_of_the_global_batch(
         torch.stack([p.detach().float() for p in m._step(s)[1:]])
         for m, s in zip(ranks, shares, strict=True)
     ]
-    monkeypatch.setattr(regression, "world", lambda: 2)
-    monkeypatch.setattr(regression, "over_ranks", lambda _: sums[0] + sums[1])
+    monkeypatch.setattr(task_module, "world", lambda: 2)
+    monkeypatch.setattr(task_module, "over_ranks", lambda _: sums[0] + sums[1])
     gradients = []
     for module, share in zip(ranks, shares, strict=True):
         module.training_step(share, 0).backward()
