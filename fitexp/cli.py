@@ -256,7 +256,7 @@ figures beside the measured ones, with baselines and 95 % intervals. The same co
 on where it was cut; finished runs are reused. The table alone is on standard output.
 
   --list            the tables there are
-  --quick           one seed, fewer users and epochs; headed QUICK
+  --quick           one seed, less data, fewer epochs; headed QUICK
   --seeds N         runs a row (default: the table's)
   --format FORMAT   table | md | csv | latex | json
   --fresh           train finished runs again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 import string
@@ -177,3 +178,22 @@ def test_wrong_keys_name_the_closest() -> None:
 )
 def test_closest(word: str, known: list[str], near: str | None) -> None:
     assert targets.closest(word, known) == near
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        "fitexp.data.workouts.protocol.Workouts",
+        "fitexp.data.exercises.protocol.Exercises",
+        "fitexp.data.windows.protocol.Windows",
+    ],
+)
+def test_what_a_protocol_takes_without_can_be_null_on_the_command_line(protocol: str) -> None:
+    module, _, name = protocol.rpartition(".")
+    fields = dataclasses.fields(getattr(importlib.import_module(module), name))
+    nullable = [field.name for field in fields if "None" in str(field.type).split(" | ")]
+    assert "path" in nullable
+    for key in nullable:
+        targets.check_value(f"data.{key}", None, 4)
+    with pytest.raises(InputError, match="takes a whole number"):
+        targets.check_value("data.batch_size", None, 4)

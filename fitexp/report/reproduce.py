@@ -27,8 +27,9 @@ from fitexp.report.text import WIDTH
 from fitexp.run import FINISHED, RECOMMENDED, TRANSFERRED, Run
 
 QUICK = "QUICK"
-QUICK_WORDS = "one seed, fewer users and epochs: not to be quoted"
-FIGURES = "paper beside measured, mean (sd over seeds) [95 % interval]; {}"
+QUICK_WORDS = "one seed, less data, fewer epochs: not to be quoted"
+FIGURES = "paper beside measured, mean (sd over seeds){}; {}"
+INTERVAL = " [95 % interval]"
 DIFFERENCES = "difference to {} [95 % interval] adjusted p; {}"
 
 
@@ -164,10 +165,11 @@ def _sheets(
             found = []
             for begin in range(0, len(section.metrics), beside):
                 part = section.metrics[begin : begin + beside]
-                words = FIGURES.format(better(part))
-                place = _place(part)
-                words = f"{place}...: {words}" if place else words
-                found.append(Sheet(f"{title}\n{words}", _figures(rows, part)))
+                measured = [x.row.cells.get(name) for x in rows if x.row for name in part]
+                sure = any(cell is not None and cell.low is not None for cell in measured)
+                words = [title, FIGURES.format(INTERVAL if sure else "", better(part))]
+                words += [f"{place}..."] if (place := _place(part)) else []
+                found.append(Sheet("\n".join(words), _figures(rows, part)))
                 found += [] if table.sweep else _differences(title, rows, part)
             if max(sheet.width(gap) for sheet in found) <= WIDTH:
                 break
