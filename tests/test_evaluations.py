@@ -14,7 +14,7 @@ import yaml
 from fitexp import cli, compose, targets, worker
 from fitexp.errors import InputError
 from fitexp.report import rankings
-from fitexp.report.compare import _unit_ranks, compare
+from fitexp.report.compare import compare
 from fitexp.report.compare_sheets import better
 from fitexp.report.compare_sheets import document as compare_document
 from fitexp.report.document import FORMATS
@@ -23,6 +23,7 @@ from fitexp.report.reproduce import document
 from fitexp.report.statistics import interval
 from fitexp.report.table import closing_table
 from fitexp.report.text import WIDTH
+from fitexp.report.unit_errors import _of_ranks
 from fitexp.run import Run
 from tests.exercise_run import exercise_config, exercise_run
 from tests.toy_run import ALLOW, CONF
@@ -257,10 +258,10 @@ def test_windows_that_do_not_count_are_in_no_user_s_mean() -> None:
     table["user_id"] = ["u", "u", "u", "u", "v", "v"]
     table["unit_id"] = ["u:0", "u:0", "u:1", "u:1", "v:0", "v:0"]
     table["target"] = "a"
-    [errors] = _unit_ranks(table, "test/top1_answered").values()
+    [errors] = _of_ranks(table, "test/top1_answered").values()
     assert errors.total.tolist() == [100, 200, 0]
     assert errors.count.tolist() == [1, 2, 0]
-    every = _unit_ranks(table, "test/top1")["", "test/top1"]
+    every = _of_ranks(table, "test/top1")["", "test/top1"]
     assert errors.tested == every.tested  # the same windows, of which some count
 
 

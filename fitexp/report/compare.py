@@ -5,8 +5,6 @@ Runs are read and grouped here; statistics.py resamples; compare_sheets.py shows
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 import statistics as descriptive
@@ -15,32 +13,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fitexp.data.spec import NOT_READ
 from fitexp.errors import InputError
 from fitexp.metrics import digits, higher_is_better
-from fitexp.report import statistics
+from fitexp.report import statistics, unit_errors
 from fitexp.report.folds import joined
 from fitexp.report.statistics import Errors
 from fitexp.report.table import CONTROLS, LABELS, described_words, model_name
-from fitexp.run import FINISHED, NOT_IDENTITY, PREDICTIONS, RECOMMEND, RECOMMENDED, Run
+from fitexp.report.unit_errors import BASELINE, Found, UnitErrors
+from fitexp.run import FINISHED, NOT_IDENTITY, Run
 from fitexp.targets import closest, did_you_mean
 
 OWN = "its own selection alone"  # the reference of a group with an expert
 OF_EXPERT = re.compile(r"test/(?:.+_(?:answered|asked|system)|asked)")  # where one was asked
 MIN_USERS = 10  # with fewer, units are resampled within users
 EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
-FROM_PREDICTIONS = re.compile(
-    r"test/(?:at_(?P<at>[^/]+)/)?(?P<error>mae|rmse|mse)(?P<sum>_sequence)?_(?!workout_)"
-)
-RANKS = re.compile(
-    r"test/(?P<name>(?:top1|top5|top10|mrr|ndcg10)(?:_seen_mask)?"
-    r"|(?:top1|top5|top10)_(?:answered|asked|system)|asked)"
-)
-CEILING = "ceiling/noise_floor/"
-BASELINE = "baseline/"
 GROUP = "group"  # stands for a choice, where groups are given
 # Keys that tell runs apart, the telling ones first: lr follows from the regime, not vice versa.
 ORDER = ("data", "model", "task", "loss", "optimizer", "trainer", "early_stopping")
@@ -48,24 +37,8 @@ Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitErrors:
-    """Errors of one run and metric by unit, sorted by (user, unit); tested: digest of the steps.
-
-    Of a metric of ranks: its value for each workout (tested: of workouts and candidates), or its
-    sum over the answers to each event (of a ranking, a unit; tested: of events and what came).
-    """
-
-    users: NDArray[Any]
-    units: NDArray[Any]
-    total: NDArray[np.float64]
-    count: NDArray[np.float64]
-    root: bool
-    tested: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Result:
-    """A finished run as it was read. errors: (prefix of the name, metric) -> UnitErrors."""
+    """A finished run as it was read."""
 
     run: Run
     seed: Any
@@ -79,7 +52,7 @@ class Result:
     protocol: Mapping[str, str]
     not_read: str  # of what the data offer; "" where the model reads all
     data: tuple[str, str]  # data_hash, split_hash
-    errors: dict[tuple[str, str], UnitErrors] = field(default_factory=dict)
+    errors: Found = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -175,11 +148,11 @@ def compare(
         if not any(name in result.metrics for name in names):
             left_out.append(f"{result.run.path}: it has no {' or '.join(names)}")
             continue
-        why = _add_errors(result, names)
-        if why is None:
-            whole.append(result)
-        else:
-            left_out.append(f"{result.run.path}: damaged ({why})")
+        try:
+            known = [name for name in names if name in result.metrics]
+            whole.append(replace(result, errors=unit_errors.read(result.run, known)))
+        except InputError as error:
+            left_out.append(f"{result.run.path}: damaged ({error})")
     whole = joined(whole)
     if not whole:
         raise InputError(f"no finished run is left to compare ({'; '.join(left_out) or 'none'})")
@@ -334,127 +307,6 @@ def _metric_names(results: Sequence[Result], asked: Sequence[str]) -> list[str]:
 def _some(names: Iterable[str]) -> str:
     words = list(names)
     return ", ".join(words[:6]) + (", ..." if len(words) > 6 else "")
-
-
-def _add_errors(result: Result, names: Sequence[str]) -> str | None:
-    """Errors by unit from the run's files -> what is wrong with a file, or None."""
-    known = [name for name in names if name in result.metrics]
-    errors = [name for name in known if FROM_PREDICTIONS.match(name)]
-    ranks = [name for name in known if RANKS.fullmatch(name)]
-    figures = [name for name in known if name.startswith(RECOMMENDED)]
-    file = PREDICTIONS
-    try:
-        if errors or ranks:
-            table = pd.read_parquet(result.run.file(PREDICTIONS))
-            horizons = result.run.spec.get("horizons") or {}
-            for name in errors:
-                result.errors.update(_unit_errors(table, name, horizons))
-            for name in ranks:
-                result.errors.update(_unit_ranks(table, name))
-        file = RECOMMEND
-        if figures:
-            found = json.loads(result.run.file(RECOMMEND).read_text(encoding="utf-8"))
-            for name in figures:
-                result.errors.update(_unit_figures(found["workouts"], name))
-    except FileNotFoundError:
-        return f"no {file}"
-    except Exception as error:  # pyarrow's and pandas' own kinds, a missing column
-        again = f"; fitexp recommend {result.run.path} --evaluate writes it" * (file == RECOMMEND)
-        return f"{file}: {type(error).__name__}: {error}{again}"
-    for (prefix, name), errors_of in result.errors.items():
-        printed = result.metrics.get(f"{prefix}{name}", math.nan)
-        if not math.isclose(float(statistics.pooled(_by_unit([errors_of]))), printed, rel_tol=1e-6):
-            file = RECOMMEND if name in figures else PREDICTIONS
-            return f"{file} does not give the {prefix}{name} of metrics.json"
-    return None
-
-
-def _unit_figures(workouts: Sequence[Any], name: str) -> dict[tuple[str, str], UnitErrors]:
-    """A figure of ranks by workout, of the model and of every other way of ranking."""
-    ordered = sorted(workouts, key=lambda one: (one["user"], one["workout"]))
-    asked = [(one["user"], one["workout"], one["candidates"]) for one in ordered]
-    figure = name.removeprefix(RECOMMENDED)
-    return {
-        (f"{BASELINE}{way}/" if way else "", name): UnitErrors(
-            users=np.array([one["user"] for one in ordered], object),
-            units=np.array([one["workout"] for one in ordered], object),
-            total=np.array([one["figures"][way][figure] for one in ordered], np.float64),
-            count=np.ones(len(ordered)),
-            root=False,
-            tested=hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
-        )
-        for way in ordered[0]["figures"]
-    }
-
-
-def _unit_errors(
-    table: pd.DataFrame, name: str, horizons: Mapping[str, int]
-) -> dict[tuple[str, str], UnitErrors]:
-    match = FROM_PREDICTIONS.match(name)
-    assert match
-    if horizons:
-        table = table[table["steps_ahead"] == (horizons[match["at"]] if match["at"] else 1)]
-    users, units = (table[c].astype(str).to_numpy(object) for c in ("user_id", "unit_id"))
-    codes = table.groupby([users, units], sort=True).ngroup().to_numpy()
-    _, first = np.unique(codes, return_index=True)
-    target = table["target"].to_numpy(np.float64)
-    steps = pd.DataFrame(
-        {"user": users, "unit": units, "step": table["step"].to_numpy(np.int64)}
-        | {"target": np.round(target, 3)}
-    )
-    hashes = pd.util.hash_pandas_object(steps, index=False).to_numpy()
-    tested = f"{len(table)}-{int(hashes.sum(dtype=np.uint64)):x}"  # whatever the order of rows
-    counts = np.bincount(codes).astype(np.float64)
-    columns = {"": "prediction"} | {
-        f"{BASELINE}{c.removeprefix('baseline_')}/": c
-        for c in map(str, table.columns)
-        if c.startswith("baseline_")
-    }
-    if "expected" in table:
-        columns[CEILING] = "expected"
-    if match["error"] == "mae" and "median" in table:
-        columns[""] = "median"
-    root, squared = match["error"] == "rmse", match["error"] != "mae"
-    out = {}
-    for prefix, column in columns.items():
-        error = np.abs(table[column].to_numpy(np.float64) - target)
-        out[prefix, name] = UnitErrors(
-            users=users[first],
-            units=units[first],
-            total=np.bincount(codes, error**2 if squared else error).astype(np.float64),
-            count=np.ones(len(first)) if match["sum"] else counts,
-            root=root,
-            tested=tested,
-        )
-    return out
-
-
-def _unit_ranks(table: pd.DataFrame, name: str) -> dict[tuple[str, str], UnitErrors]:
-    """A figure of ranks summed over the answers to each event, of every prefix in `figures_of`.
-
-    Answers without a value, as of asked windows in top1_answered, count nothing. An event is
-    answered by several models where folds are repeated; tested holds it once.
-    """
-    from fitexp.report.rankings import figures_of  # draws: matplotlib
-
-    match = RANKS.fullmatch(name)
-    assert match
-    events = table[["user_id", "unit_id", "target"]].astype(str)
-    codes = events.groupby(["user_id", "unit_id"], sort=True).ngroup().to_numpy()
-    _, first = np.unique(codes, return_index=True)
-    asked = events.iloc[first]
-    hashes = pd.util.hash_pandas_object(asked, index=False).to_numpy()
-    return {
-        (prefix, name): UnitErrors(
-            users=asked["user_id"].to_numpy(object),
-            units=asked["unit_id"].to_numpy(object),
-            total=np.bincount(codes, np.nan_to_num(values)).astype(np.float64),
-            count=np.bincount(codes, np.isfinite(values)).astype(np.float64),
-            root=False,
-            tested=f"{len(asked)}-{int(hashes.sum(dtype=np.uint64)):x}",
-        )
-        for prefix, values in figures_of(table, match["name"]).items()
-    }
 
 
 # Groups
@@ -675,7 +527,7 @@ def _by_unit(runs: Sequence[UnitErrors]) -> Errors:
     return Errors(
         total=np.stack([run.total for run in runs], axis=1),
         count=np.stack([run.count for run in runs], axis=1),
-        root=runs[0].root,
+        form=runs[0].form,
     )
 
 
@@ -685,7 +537,7 @@ def _by_user(errors: Errors, user: NDArray[np.int64]) -> Errors:
         np.add.at(out, user, values)
         return out
 
-    return Errors(total=summed(errors.total), count=summed(errors.count), root=errors.root)
+    return Errors(total=summed(errors.total), count=summed(errors.count), form=errors.form)
 
 
 def _infer(

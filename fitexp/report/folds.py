@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fitexp.report import statistics
-from fitexp.report.statistics import Errors
-
 if TYPE_CHECKING:
-    from fitexp.report.compare import Result, UnitErrors
+    from fitexp.report.compare import Result
+    from fitexp.report.unit_errors import UnitErrors
 
 FOLD, FOLDS, SPLIT = "data.fold", "data.folds", "data.split"
 
@@ -62,8 +60,7 @@ def _pooled(group: Sequence[Result]) -> Result:
     errors = {key: _concatenated([result.errors[key] for result in group]) for key in keys}
     metrics = {}
     for (prefix, name), found in errors.items():
-        one = Errors(total=found.total[:, None], count=found.count[:, None], root=found.root)
-        metrics[f"{prefix}{name}"] = float(statistics.pooled(one))
+        metrics[f"{prefix}{name}"] = found.value
     split = re.sub(r"fold \d+ of (\d+)", r"\1 folds pooled", first.protocol.get("split", ""))
     data, parts = ("".join(found).encode() for found in zip(*(r.data for r in group), strict=True))
     return replace(

@@ -52,7 +52,7 @@ def by_user(values: Floats | Bools, where: Bools, lines: Timelines) -> Errors:
     total, count = np.zeros((len(users), 1)), np.zeros((len(users), 1))
     np.add.at(total[:, 0], number, 100.0 * np.where(where, values, 0).sum(axis=1))
     np.add.at(count[:, 0], number, where.sum(axis=1))
-    return Errors(total=total, count=count, root=False)
+    return Errors(total=total, count=count, form="mean")
 
 
 def sums(result: Replayed, first: Replayed, lines: Timelines) -> dict[str, Errors]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,15 +20,20 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 CHUNK = 2_000_000  # weights held at once: resamples x clusters
 Floats = NDArray[np.float64]
+Form = Literal["mean", "root", "auc"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Errors:
-    """One row's errors summed by cluster: total and count (C, S); root: a root at the end."""
+    """One row's figures by cluster: total and count (C, S), and what is made of them.
+
+    form mean: the sum of total over the sum of count; root: its square root; auc: a cluster is a
+    user, total a score, and count 1 of the upper class and 0 of the lower.
+    """
 
     total: Floats
     count: Floats
-    root: bool
+    form: Form
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +47,34 @@ class Difference:
 
 
 def pooled(errors: Errors, weights: ArrayLike | None = None) -> Floats:
-    """mean_s f(sum_c w_c total_cs / sum_c w_c count_cs), f = sqrt for errors.root, else identity.
+    """mean_s f(sum_c w_c total_cs / sum_c w_c count_cs), f = sqrt for root; or the mean AUC.
 
     With weights of one (None) this is the metric itself: pooled over steps, then averaged over
     runs. Shape: weights (R, C) -> (R,); None -> ().
     """
     w = np.ones(len(errors.total)) if weights is None else np.asarray(weights, np.float64)
-    ratio = (w @ errors.total) / (w @ errors.count)
-    mean: Floats = np.asarray((np.sqrt(ratio) if errors.root else ratio).mean(axis=-1))
-    return mean
+    if errors.form == "auc":
+        columns = zip(errors.total.T, errors.count.T, strict=True)
+        figure = np.stack([weighted_auc(score, of > 0, w) for score, of in columns], axis=-1)
+    else:
+        ratio = (w @ errors.total) / (w @ errors.count)
+        figure = np.sqrt(ratio) if errors.form == "root" else ratio
+    return np.asarray(figure.mean(axis=-1), np.float64)
+
+
+def weighted_auc(score: Floats, upper: NDArray[np.bool_], weights: Floats) -> Floats:
+    """AUC in percent of scores (C,), weights (..., C) -> (...); NaN without weight in a class.
+
+    100 sum_ij w_i w_j (s_i > s_j, a tie counts half) / (sum_i w_i sum_j w_j), i of the upper class
+    and j of the lower.
+    """
+    above, below = score[upper][:, None], score[~upper]
+    wins = (above > below) + 0.5 * (above == below)
+    p, n = weights[..., upper], weights[..., ~upper]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(
+            100.0 * ((p @ wins) * n).sum(axis=-1) / (p.sum(axis=-1) * n.sum(axis=-1)), np.float64
+        )
 
 
 def resampled_weights(

@@ -18,10 +18,11 @@ import pytest
 from fitexp import cli, retrieval
 from fitexp.errors import InputError
 from fitexp.report import statistics
-from fitexp.report.compare import Comparison, Row, _by_unit, _unit_errors, compare
+from fitexp.report.compare import Comparison, Row, _by_unit, compare
 from fitexp.report.compare_sheets import document, records
 from fitexp.report.document import FORMATS
 from fitexp.report.results import score
+from fitexp.report.unit_errors import _of_predictions
 from fitexp.run import (
     BEST,
     CONFIG_KEYS,
@@ -153,7 +154,7 @@ def test_seeds_are_averaged_beside_baselines_and_the_ceiling(tmp_path: Path) -> 
 @pytest.mark.parametrize("metric", ["mae", "rmse", "mae_sequence", "rmse_sequence"])
 def test_weights_of_one_give_the_printed_metric(tmp_path: Path, metric: str) -> None:
     run = made(tmp_path / "a", shuffle=True)
-    errors = _unit_errors(pd.read_parquet(run.file(PREDICTIONS)), f"test/{metric}_bpm", {})
+    errors = _of_predictions(pd.read_parquet(run.file(PREDICTIONS)), f"test/{metric}_bpm", {})
     assert len(errors) == 4
     for (prefix, name), found in errors.items():
         printed = run.metrics[f"{prefix}{name}"]

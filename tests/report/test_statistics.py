@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from fitexp.report import statistics
-from fitexp.report.statistics import Errors
+from fitexp.report.statistics import Errors, Form
 
 
-def errors(total: object, count: object = 1.0, root: bool = False) -> Errors:
+def errors(total: object, count: object = 1.0, form: Form = "mean") -> Errors:
     totals = np.atleast_2d(np.asarray(total, float).T).T
-    return Errors(total=totals, count=np.broadcast_to(count, totals.shape).astype(float), root=root)
+    return Errors(total=totals, count=np.broadcast_to(count, totals.shape).astype(float), form=form)
 
 
 def test_pooled_by_hand() -> None:
@@ -21,7 +22,7 @@ def test_pooled_by_hand() -> None:
     assert statistics.pooled(row) == 2.5
     # first cluster twice: (12 + 2) / 7 = 2, (18 + 3) / 7 = 3; only the second: 2, 3
     np.testing.assert_allclose(statistics.pooled(row, [[2, 1], [0, 1]]), [2.5, 2.5])
-    row = errors([[4, 16], [4, 16]], 1.0, root=True)  # sqrt(4) and sqrt(16), then the mean
+    row = errors([[4, 16], [4, 16]], 1.0, form="root")  # sqrt(4) and sqrt(16), then the mean
     assert statistics.pooled(row) == 3.0
 
 
@@ -57,19 +58,36 @@ def test_percentiles_are_scipy_s_on_clusters_of_equal_size() -> None:
     np.testing.assert_allclose(ours, theirs, atol=0.02)
 
 
-@pytest.mark.parametrize("root", [False, True])
-def test_resamples_equal_a_slow_loop(root: bool) -> None:
+@pytest.mark.parametrize("form", ["mean", "root"])
+def test_resamples_equal_a_slow_loop(form: Form) -> None:
     rng = np.random.default_rng(2)
     total, count = rng.uniform(1, 9, (6, 2)), rng.integers(1, 5, (6, 2)).astype(float)
-    row = Errors(total=total, count=count, root=root)
+    row = Errors(total=total, count=count, form=form)
     ours = statistics.bootstrap([row], resamples=50, seed=3)[:, 0]
     drawn = np.random.default_rng(3).integers(0, 6, (50, 6))
     for value, clusters in zip(ours, drawn, strict=True):
         seeds = []
         for s in range(2):
             ratio = sum(total[c, s] for c in clusters) / sum(count[c, s] for c in clusters)
-            seeds.append(ratio**0.5 if root else ratio)
+            seeds.append(ratio**0.5 if form == "root" else ratio)
         assert value == pytest.approx(sum(seeds) / 2)
+
+
+def test_resampled_aucs_are_scikit_learns_of_weighted_users() -> None:
+    rng = np.random.default_rng(4)
+    upper = rng.random(15) < 0.4
+    score = np.round(rng.normal(upper[:, None], 1.0, (15, 2)), 1)  # with ties
+    row = errors(score, np.repeat(upper[:, None], 2, axis=1), form="auc")
+    of = [100 * roc_auc_score(upper, s) for s in score.T]
+    assert float(statistics.pooled(row)) == pytest.approx(np.mean(of))
+    ours = statistics.bootstrap([row], resamples=40, seed=5)[:, 0]
+    drawn = np.random.default_rng(5).integers(0, 15, (40, 15))
+    for value, users in zip(ours, drawn, strict=True):
+        if 0 < upper[users].sum() < 15:
+            of = [100 * roc_auc_score(upper[users], s[users]) for s in score.T]
+            assert value == pytest.approx(np.mean(of))
+        else:
+            assert np.isnan(value)
 
 
 def test_chunks_are_all_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
