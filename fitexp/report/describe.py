@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Table
 
 from fitexp.data.prepare import Prepared, scored
-from fitexp.report.text import rendered
+from fitexp.report.text import labelled, rendered
 
 PARTS = {0: "train", 1: "val", 2: "test", -1: "context only"}
 
@@ -56,13 +56,8 @@ def describe(prepared: Prepared) -> str:
     sports, count = np.unique(arrays["sport"], return_counts=True)
     for sport in sports[np.argsort(-count, kind="stable")]:
         table.add_row(*row(f"  {sport}", arrays["sport"] == sport))
-    notes = Table(box=None, show_header=False)
-    notes.add_column(style="dim", no_wrap=True)
-    notes.add_column()
-    for label, words in spec.protocol.items():
-        notes.add_row(label, words)
     title = f"{mark}{spec.source}: steps kept"
-    return "\n\n".join([title, rendered(table), rendered(notes), rejections(prepared)])
+    return "\n\n".join([title, rendered(table), labelled(spec.protocol), rejections(prepared)])
 
 
 def rejections(prepared: Prepared) -> str:

@@ -17,7 +17,7 @@ from fitexp.data.prepare import Prepared
 from fitexp.report.acf import acf_panel
 from fitexp.report.describe import PARTS, rejections
 from fitexp.report.plots import BASELINE, MEASURED, simulated
-from fitexp.report.text import rendered
+from fitexp.report.text import labelled, rendered
 
 LAGS = 12  # events back that the autocorrelation is shown for
 BINS = 30  # at most, of users by their number of events
@@ -33,19 +33,17 @@ def describe(prepared: Prepared) -> str:
     if report[TIMED]:
         share = 100 * report[TIES] / report[TIMED]
         ties = f"{share:.1f} % of the events that follow another of their user"
-    notes = Table(box=None, show_header=False)
-    notes.add_column(style="dim", no_wrap=True)
-    notes.add_column()
-    notes.add_row("at the time of the one before", ties)
-    notes.add_row("window by the ACF", _window_words(found))
-    for label, words in spec.protocol.items():
-        notes.add_row(label, words)
+    words = {
+        "at the time of the one before": ties,
+        "window by the ACF": _window_words(found),
+        **spec.protocol,
+    }
     return "\n\n".join(
         [
             f"{mark}{spec.source}: events kept",
             _parts_table(prepared),
             f"nominal ACF: events that repeat the item of some events before\n{_acf_table(found)}",
-            rendered(notes),
+            labelled(words),
             rejections(prepared),
         ]
     )

@@ -21,7 +21,7 @@ from fitexp.report.describe import PARTS, rejections
 from fitexp.report.lag import lagged_correlation, liveliest, movement_of, recoveries
 from fitexp.report.plots import BASELINE, MEASURED, PREDICTED, simulated
 from fitexp.report.plots import PARTS as COLORS
-from fitexp.report.text import rendered
+from fitexp.report.text import labelled, rendered
 
 QUANTILES = (1, 5, 25, 50, 75, 95, 99)  # percent
 BEFORE_S, AFTER_S = 300, 1200  # lags that are drawn
@@ -32,11 +32,6 @@ MOVED = "#e08a2e"
 def describe(prepared: Prepared) -> str:
     """Tables of at most 100 columns: parts, heart rate, series, protocol, rejections."""
     spec = prepared.spec
-    notes = Table(box=None, show_header=False)
-    notes.add_column(style="dim", no_wrap=True)
-    notes.add_column()
-    for label, words in spec.protocol.items():
-        notes.add_row(label, words)
     mark = "SIMULATED   " if spec.simulated else ""
     return "\n\n".join(
         [
@@ -44,7 +39,7 @@ def describe(prepared: Prepared) -> str:
             _parts_table(prepared),
             f"heart rate of epochs (bpm): quantiles\n{_heart_rate_table(prepared)}",
             f"series, over all epochs\n{_series_table(prepared)}",
-            rendered(notes),
+            labelled(spec.protocol),
             rejections(prepared),
         ]
     )

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.table import Table
 
 from fitexp import metrics
 from fitexp.data.prepare import Prepared
 from fitexp.models.fitted import Fitted
 from fitexp.report import bands, forecast_plots, plots
-from fitexp.report.baselines import BASELINES, write_baselines
-from fitexp.report.table import described, described_words, model_name, training_words
-from fitexp.report.text import rendered
-from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
+from fitexp.report.table import described_words, figures, model_name, training_words
+from fitexp.report.tested import write_tested
+from fitexp.report.text import labelled
+from fitexp.run import PLOTS, Run
 
 Predictions = Mapping[str, NDArray[Any]]
 HEADLINE = "heart rate behind a window of activity"
@@ -160,26 +158,12 @@ def write_results(
         "count/test/users": table["user_id"].nunique(),
         "count/test/windows": len(table),
     }
-    write_baselines(run.file(BASELINES), baselines)
-    packed = io.BytesIO()
-    table.to_parquet(packed, index=False)
-    write_bytes(run.file(PREDICTIONS), packed.getvalue())
-    write_json(run.file(METRICS), found)
+    write_tested(run, prepared, table, found, baselines)
     name, spec, folder = model_name(run), prepared.spec, run.file(PLOTS)
     plots.save(forecast_plots.users_page(table, spec, name), folder / "users.png")
     if forecast_plots.shown_bands(table):
         figure = forecast_plots.coverage_by_user(table, spec, name)
         plots.save(figure, folder / "coverage_by_user.png")
-    if run.file(CURVE).exists():
-        curve = pd.read_csv(run.file(CURVE))
-        plots.save(plots.learning_curve(curve, spec, name), folder / "learning_curve.png")
-    constants = {
-        label: values
-        for label, values in described(run).items()
-        if label.endswith("(s)") and values and not isinstance(values, str)
-    }
-    if constants:
-        plots.save(plots.time_constants(constants, spec, name), folder / "time_constants.png")
     return found
 
 
@@ -203,14 +187,7 @@ def _write_reconstruction(
             "baseline_window_mean": test["spread"],
         }
     ).sort_values(["user_id", "step"])
-    packed = io.BytesIO()
-    table.to_parquet(packed, index=False)
-    write_bytes(run.file(PREDICTIONS), packed.getvalue())
-    write_json(run.file(METRICS), found)
-    if run.file(CURVE).exists():
-        curve, folder = pd.read_csv(run.file(CURVE)), run.file(PLOTS)
-        figure = plots.learning_curve(curve, prepared.spec, model_name(run))
-        plots.save(figure, folder / "learning_curve.png")
+    write_tested(run, prepared, table, found, {})
     return found
 
 
@@ -223,13 +200,6 @@ def closing_table(run: Run) -> str:
         prefix, tested, figure = name.partition("test/")
         if tested and figure == next(iter(columns.values()))[0] and prefix:
             rows[prefix.removeprefix("baseline/").rstrip("/")] = prefix
-    table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for header in columns:
-        table.add_column(header, justify="right")
-    for label, prefix in rows.items():
-        values = [(found.get(f"{prefix}test/{name}"), digits) for name, digits in columns.values()]
-        table.add_row(label, *("-" if v is None else f"{v:.{d}f}" for v, d in values))
     words = {
         **spec["protocol"],
         "training": run.manifest.get("training") or training_words(run.config),
@@ -238,14 +208,9 @@ def closing_table(run: Run) -> str:
         "tested on": f"{found['count/test/windows']:,.0f} windows of "
         f"{found['count/test/users']:,.0f} users",
     }
-    notes = Table(box=None, pad_edge=False, show_header=False)
-    notes.add_column(style="dim", no_wrap=True)
-    notes.add_column()
-    for label, text in words.items():
-        notes.add_row(label, text)
     title = "windows given back" if f"test/{AGAIN}" in found else HEADLINE
     title += "   SIMULATED DATA" if spec["simulated"] else ""
-    return f"{title}\n{rendered(table)}\n\n{rendered(notes)}"
+    return f"{title}\n{figures(found, rows, columns)}\n\n{labelled(words)}"
 
 
 def _bands(found: Mapping[str, float]) -> dict[str, str]:

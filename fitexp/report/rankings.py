@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.table import Table
 
 from fitexp import metrics
 from fitexp.data.prepare import Arrays, Prepared
 from fitexp.data.spec import NOT_READ
 from fitexp.models.fitted import Fitted
-from fitexp.report import plots
-from fitexp.report.baselines import BASELINES, write_baselines
-from fitexp.report.table import CONTROLS, LABELS, described_words, model_name, training_words
-from fitexp.report.text import rendered
-from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
+from fitexp.report.table import (
+    CONTROLS,
+    LABELS,
+    described_words,
+    figures,
+    model_name,
+    training_words,
+)
+from fitexp.report.tested import write_tested
+from fitexp.report.text import labelled
+from fitexp.run import Run
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -252,15 +256,7 @@ def write_results(
         "count/test/events": table["unit_id"].nunique(),
         "count/test/answers": len(table),
     }
-    write_baselines(run.file(BASELINES), baselines)
-    packed = io.BytesIO()
-    table.to_parquet(packed, index=False)
-    write_bytes(run.file(PREDICTIONS), packed.getvalue())
-    write_json(run.file(METRICS), found)
-    if run.file(CURVE).exists():
-        curve = pd.read_csv(run.file(CURVE))
-        figure = plots.learning_curve(curve, prepared.spec, model_name(run))
-        plots.save(figure, run.file(PLOTS) / "learning_curve.png")
+    write_tested(run, prepared, table, found, baselines)
     return found
 
 
@@ -274,13 +270,6 @@ def closing_table(run: Run) -> str:
     expert = f"test/{ASKED}" in found
     shown = WITH_EXPERT if expert else COLUMNS
     columns = {k: v for k, v in shown.items() if f"test/{v[0]}" in found}
-    table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for header in columns:
-        table.add_column(header, justify="right")
-    for label, prefix in rows.items():
-        values = [(found.get(f"{prefix}test/{name}"), digits) for name, digits in columns.values()]
-        table.add_row(label, *("-" if v is None else f"{v:.{d}f}" for v, d in values))
     words = {
         **(EXPERT_NOTES if expert else {}),
         **spec["protocol"],
@@ -291,14 +280,9 @@ def closing_table(run: Run) -> str:
     }
     first = ("data", "task", "reads", "profiles", NOT_READ)
     words = dict(sorted(words.items(), key=lambda word: word[0] not in first))
-    notes = Table(box=None, pad_edge=False, show_header=False)
-    notes.add_column(style="dim", no_wrap=True)
-    notes.add_column()
-    for label, text in words.items():
-        notes.add_row(label, text)
     title = (
         "which item comes next"
         + ", percent" * expert
         + ("   SIMULATED DATA" if spec["simulated"] else "")
     )
-    return f"{title}\n{rendered(table)}\n\n{rendered(notes)}"
+    return f"{title}\n{figures(found, rows, columns)}\n\n{labelled(words)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,16 +15,15 @@ from fitexp.data.spec import WorkoutSpec
 from fitexp.data.workouts.layout import ahead_rows, step_of, whole_rows, workout_of
 from fitexp.models.fitted import FittedSeries
 from fitexp.report import plots
-from fitexp.report.baselines import BASELINES, write_baselines
 from fitexp.report.subgroups import score_subgroups
 from fitexp.report.table import (
-    described,
     described_words,
     model_name,
     results_table,
     training_words,
 )
-from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
+from fitexp.report.tested import write_tested
+from fitexp.run import PLOTS, Run
 
 FIRST_S = 120.0  # the first two minutes, in which a heart rate rises, are shown apart
 WHOLE = "whole"  # label of predictions of whole workouts
@@ -137,24 +135,10 @@ def write_results(
         "count/test/athletes": table["user_id"].nunique(),
         "count/test/steps": len(table.drop_duplicates(["unit_id", "step"])),
     }
-    write_baselines(run.file(BASELINES), baselines)
-    packed = io.BytesIO()
-    table.to_parquet(packed, index=False)
-    write_bytes(run.file(PREDICTIONS), packed.getvalue())
-    write_json(run.file(METRICS), found)
+    write_tested(run, prepared, table, found, baselines)
     folder = run.file(PLOTS)
     plots.save(plots.workouts_page(table, spec, name), folder / "workouts.png")
     plots.save(plots.error_by_minute(table, spec, name), folder / "error_by_minute.png")
-    if run.file(CURVE).exists():
-        curve = pd.read_csv(run.file(CURVE))
-        plots.save(plots.learning_curve(curve, spec, name), folder / "learning_curve.png")
-    constants = {
-        label: values
-        for label, values in described(run).items()
-        if label.endswith("(s)") and values and not isinstance(values, str)
-    }
-    if constants:
-        plots.save(plots.time_constants(constants, spec, name), folder / "time_constants.png")
     return found
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fitexp.errors import InputError
-from fitexp.report.text import rendered
+from fitexp.report.text import labelled, rendered
 from fitexp.run import DESCRIBED, Run
 
 if TYPE_CHECKING:
@@ -123,6 +123,20 @@ def model_name(run: Run) -> str:
     return str(choices.get("model") or run.config["model"]["_target_"].rsplit(".", 2)[-2])
 
 
+def figures(
+    found: Mapping[str, float], rows: Mapping[str, str], columns: Mapping[str, tuple[str, int]]
+) -> str:
+    """Figures of the test. rows: label -> prefix; columns: header -> metric, digits."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for header in columns:
+        table.add_column(header, justify="right")
+    for label, prefix in rows.items():
+        values = [(found.get(f"{prefix}test/{name}"), digits) for name, digits in columns.values()]
+        table.add_row(label, *("-" if v is None else f"{v:.{d}f}" for v, d in values))
+    return rendered(table)
+
+
 def results_table(
     metrics: Mapping[str, float],
     *,
@@ -150,22 +164,17 @@ def results_table(
     for label, prefix in rows.items():
         values = [metrics.get(f"{prefix}{place}{error}_{unit}") for _, place, error in columns]
         table.add_row(label, *("-" if value is None else f"{value:.2f}" for value in values))
-    notes = Table(box=None, pad_edge=False, show_header=False)
-    notes.add_column(style="dim", no_wrap=True)
-    notes.add_column()
-    for label, words in protocol.items():
-        notes.add_row(label, words)
+    words = dict(protocol)
     if counts:
-        tested = (
+        words["tested on"] = (
             f"{counts.get('count/test/workouts', 0)} workouts of "
             f"{counts.get('count/test/athletes', 0)} athletes, "
             f"{counts.get('count/test/steps', 0):,} scored steps"
         )
-        notes.add_row("tested on", tested)
     parts = [f"{title}\n{rendered(table)}"]
     if groups := groups_table(metrics, horizons, unit):
         parts.append(f"{groups_title(horizons, shown)}\n{groups}")
-    return "\n\n".join([*parts, rendered(notes)])
+    return "\n\n".join([*parts, labelled(words)])
 
 
 def _columns(
