@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fitexp.data import splits
+from fitexp.data import keys, splits
 from fitexp.data.exercises import augment
 from fitexp.data.exercises.layout import EVERYONE, TIES, TIMED
 from fitexp.data.exercises.table import EventTable
@@ -92,44 +92,19 @@ class Exercises:
     module: ClassVar[str] = "fitexp.data.exercises.module.ExercisesData"
 
     def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise InputError(f"data.split={self.split}: choose one of {', '.join(SPLITS)}")
-        if self.answers not in ("last", "every"):
-            raise InputError(f"data.answers={self.answers}: it is last or every")
+        keys.check_choices(self, split=SPLITS, answers=("last", "every"), augment=AUGMENTED)
+        keys.check_whole(self, repeats=1, batch_size=1, min_past=0, split_seed=0)
+        keys.check_whole(self, augment_copies=1, augment_seed=0)
+        keys.check_whole(self, null=True, window=1, folds=2)
+        keys.check_fractions(self.fractions)
         if self.answers == "every" and self.window is not None:
             raise InputError("data.answers=every reads whole histories: data.window=null with it")
-        if self.augment not in AUGMENTED:
-            raise InputError(f"data.augment={self.augment}: choose one of {', '.join(AUGMENTED)}")
-        for key, low in (
-            ("repeats", 1),
-            ("batch_size", 1),
-            ("min_past", 0),
-            ("split_seed", 0),
-            ("augment_copies", 1),
-            ("augment_seed", 0),
-        ):
-            if not _whole(getattr(self, key), low):
-                raise InputError(
-                    f"data.{key}={getattr(self, key)}: it takes a whole number, {low} up"
-                )
-        for key, low in (("window", 1), ("folds", 2)):
-            value = getattr(self, key)
-            if value is not None and not _whole(value, low):
-                raise InputError(f"data.{key}={value}: a whole number, {low} up, or null")
         for key in ("augment_share", "rule_support", "rule_confidence"):
             value = getattr(self, key)
-            if not _number(value) or not 0 < value <= 1:
+            if not keys.is_number(value) or not 0 < value <= 1:
                 raise InputError(f"data.{key}={value}: a share above 0, 1 at most")
         if len(set(self.features)) < len(self.features):
             raise InputError(f"data.features={list(self.features)}: one is named twice")
-        shares = list(self.fractions)
-        if (
-            len(shares) != 3
-            or not all(map(_number, shares))
-            or min(shares) < 0
-            or abs(sum(shares) - 1) > 1e-6
-        ):
-            raise InputError("data.fractions: three shares (train, val, test) that add up to 1")
 
     def prepare(
         self, spec: ExerciseSpec | None = None, allow: Sequence[str] | None = None
@@ -248,14 +223,6 @@ def _check_bare(source: str, names: Sequence[str]) -> None:
     for name in names:
         if name != name.strip():
             raise InputError(f"{source}: {name!r} has blanks around it; its reader must strip them")
-
-
-def _whole(value: object, low: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _numbers(values: NDArray[np.str_], names: NDArray[np.str_]) -> Int:

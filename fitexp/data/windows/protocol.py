@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fitexp.data import splits
+from fitexp.data import keys, splits
 from fitexp.data.prepare import Prepared, cache_folder, digest
 from fitexp.data.scaling import fit_scale
 from fitexp.data.sources import prepared
@@ -87,38 +87,22 @@ class Windows:
     module: ClassVar[str] = "fitexp.data.windows.module.WindowsData"
 
     def __post_init__(self) -> None:
-        if self.scaling not in SCALINGS:
-            raise InputError(f"data.scaling={self.scaling}: choose one of {', '.join(SCALINGS)}")
-        if self.answers not in ("last", "every"):
-            raise InputError(f"data.answers={self.answers}: it is last or every")
-        for key, low in (("steps", 2), ("batch_size", 1), ("from_step", 0), ("split_seed", 0)):
-            if not _whole(getattr(self, key), low):
-                value = getattr(self, key)
-                raise InputError(f"data.{key}={value}: it takes a whole number, {low} up")
-        for key, low in (("stride", 1), ("train_stride", 1), ("folds", 2)):
-            value = getattr(self, key)
-            if value is not None and not _whole(value, low):
-                raise InputError(f"data.{key}={value}: a whole number, {low} up, or null")
+        keys.check_choices(self, scaling=SCALINGS, answers=("last", "every"))
+        keys.check_whole(self, steps=2, batch_size=1, from_step=0, split_seed=0)
+        keys.check_whole(self, null=True, stride=1, train_stride=1, folds=2)
+        keys.check_fractions(self.fractions)
         if self.from_step >= self.steps:
             raise InputError(f"data.from_step={self.from_step}: windows have {self.steps} steps")
-        if self.folds is not None and not (_whole(self.fold, 0) and self.fold < self.folds):
+        if self.folds is not None and not (keys.is_whole(self.fold, 0) and self.fold < self.folds):
             raise InputError(f"data.fold={self.fold}: a whole number below data.folds={self.folds}")
         for key in ("max_absent", "train_max_absent"):
             value = getattr(self, key)
             if value is None and key == "train_max_absent":
                 continue
-            if not _number(value) or not 0 <= value < 1:
+            if not keys.is_number(value) or not 0 <= value < 1:
                 raise InputError(f"data.{key}={value}: a share from 0 to below 1")
-        if not _number(self.min_wear_h) or self.min_wear_h < 0:
+        if not keys.is_number(self.min_wear_h) or self.min_wear_h < 0:
             raise InputError(f"data.min_wear_h={self.min_wear_h}: hours, 0 up")
-        shares = list(self.fractions)
-        if (
-            len(shares) != 3
-            or not all(map(_number, shares))
-            or min(shares) < 0
-            or abs(sum(shares) - 1) > 1e-6
-        ):
-            raise InputError("data.fractions: three shares (train, val, test) that add up to 1")
 
     @property
     def denser(self) -> bool:
@@ -507,11 +491,3 @@ def _words(protocol: Windows, epochs: Epochs, counts: Mapping[str, int]) -> dict
         "scaling": SCALINGS[protocol.scaling],
         "split": f"{split}, seed {protocol.split_seed}: {parts} users train/val/test",
     }
-
-
-def _whole(value: object, low: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

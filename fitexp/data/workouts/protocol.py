@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fitexp.data import splits
+from fitexp.data import keys, splits
 from fitexp.data.prepare import Prepared, digest
 from fitexp.data.scaling import apply_scale, fit_scale
 from fitexp.data.sequences import Float, Int, forward_fill, step_ends
@@ -120,11 +120,11 @@ class Workouts:
     module: ClassVar[str] = "fitexp.data.workouts.module.WorkoutsData"
 
     def __post_init__(self) -> None:
-        for key, choices in CHOICES.items():
-            if getattr(self, key) not in choices:
-                raise InputError(
-                    f"data.{key}={getattr(self, key)}: choose one of {', '.join(choices)}"
-                )
+        keys.check_choices(self, **CHOICES)
+        keys.check_whole(self, steps=1, stride=1, min_piece_steps=1, min_workouts=1, batch_size=1)
+        keys.check_whole(self, own_at_least=1, folds=0, fold=0, split_seed=0)
+        keys.check_whole(self, null=True, max_steps=1, own_workouts=0)
+        keys.check_fractions(self.fractions)
         for name in self.inputs:
             if name not in SERIES:
                 raise InputError(
@@ -140,22 +140,8 @@ class Workouts:
         if len(set(self.inputs)) < len(self.inputs):
             raise InputError(f"data.inputs={list(self.inputs)}: a series is named twice")
         for key in ("step", "max_gap_s", "max_target_gap_s", "input_factor"):
-            if not (_is_number(getattr(self, key)) and getattr(self, key) > 0):
+            if not (keys.is_number(getattr(self, key)) and getattr(self, key) > 0):
                 raise InputError(f"data.{key}={getattr(self, key)}: it takes a number above 0")
-        counts = [
-            "steps",
-            "stride",
-            "min_piece_steps",
-            "min_workouts",
-            "own_at_least",
-            "batch_size",
-        ]
-        for key in counts if self.max_steps is None else [*counts, "max_steps"]:
-            if not (isinstance(getattr(self, key), int) and getattr(self, key) > 0):
-                raise InputError(f"data.{key}={getattr(self, key)}: it takes a whole number, 1 up")
-        for key in ("folds", "fold", "split_seed"):
-            if not (isinstance(getattr(self, key), int) and getattr(self, key) >= 0):
-                raise InputError(f"data.{key}={getattr(self, key)}: it takes a whole number, 0 up")
         if not isinstance(self.shuffled_target, bool):
             raise InputError(f"data.shuffled_target={self.shuffled_target}: it takes true or false")
         if self.shuffled_target and self.regime == "short":
@@ -172,17 +158,10 @@ class Workouts:
             raise InputError(
                 f"data.horizons={list(self.horizons)}: whole numbers of steps ahead, 1 among them"
             )
-        if self.own_workouts is not None:
-            if not (isinstance(self.own_workouts, int) and self.own_workouts >= 0):
-                raise InputError(f"data.own_workouts={self.own_workouts}: a whole number or null")
-            if self.split != "user":
-                raise InputError("data.own_workouts needs data.split=user: people not trained on")
-        if not (_is_number(self.person_weight) and 0 <= self.person_weight <= 1):
+        if self.own_workouts is not None and self.split != "user":
+            raise InputError("data.own_workouts needs data.split=user: people not trained on")
+        if not (keys.is_number(self.person_weight) and 0 <= self.person_weight <= 1):
             raise InputError(f"data.person_weight={self.person_weight}: a number from 0 to 1")
-        if not all(_is_number(f) and f >= 0 for f in self.fractions):
-            raise InputError(f"data.fractions={list(self.fractions)}: shares, 0 or more")
-        if len(self.fractions) != 3 or abs(sum(self.fractions) - 1) > 1e-6:
-            raise InputError("data.fractions: three shares (train, val, test) that add up to 1")
 
     def prepare(
         self, spec: WorkoutSpec | None = None, allow: Sequence[str] | None = None
@@ -194,10 +173,6 @@ class Workouts:
         `source` may name (targets.locate).
         """
         return prepared(self, WorkoutTable, lambda t: arrays_of(self, t, spec), spec, allow)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def arrays_of(
