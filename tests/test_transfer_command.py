@@ -218,3 +218,16 @@ def test_mistakes_of_embed(world: Any, tmp_path: Path) -> None:
         fitexp("embed", tmp_path / "run", "-o", "users.csv")
     with pytest.raises(InputError, match="takes one run"):
         fitexp("embed", tmp_path / "run", "b", "c")
+
+
+def test_places_where_no_table_can_be_written(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are said before the network works."""
+    monkeypatch.setattr(worker, "own_data", lambda run, allow: pytest.fail("too late"))
+    (tmp_path / "folder.parquet").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"folder.parquet is a folder: name a file, as .*users"):
+        fitexp("embed", tmp_path / "run", "-o", str(tmp_path / "folder.parquet"))
+    with pytest.raises(InputError, match="cannot make .*file"):
+        fitexp("embed", tmp_path / "run", "-o", str(tmp_path / "file" / "users.parquet"))
