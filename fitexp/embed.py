@@ -20,7 +20,7 @@ from fitexp.data.splits import NAMES, OUT, Part
 from fitexp.errors import InputError
 from fitexp.forecast import given, notes
 from fitexp.outcomes import USER
-from fitexp.run import Run, write_bytes
+from fitexp.run import Run, make_folder, write_bytes
 from fitexp.transfer import POOLS, pooled
 
 FILE = "users.parquet"
@@ -50,6 +50,9 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
     file = Path(options.last("-o") or FILE)
     if file.suffix != ".parquet":
         raise InputError(f"-o {file}: the table is a Parquet file, as {file.stem}.parquet")
+    if file.is_dir():
+        raise InputError(f"-o {file} is a folder: name a file, as {file / FILE}")
+    make_folder(file.parent)
     how = pool(options)
     allow = (*targets.allowed(), *options.values.get("--allow", ()))
     by_window = "--windows" in options.flags
@@ -66,7 +69,6 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
             print(f"fitexp: {line}", file=sys.stderr)
     packed = io.BytesIO()
     table.to_parquet(packed, index=False)
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(file, packed.getvalue())
     what = "windows" if by_window else f"users, their windows pooled by {how}"
     mark = "   SIMULATED DATA" if prepared.spec.simulated else ""

@@ -86,18 +86,22 @@ def outcome(name: str, value: Floats, part: Part) -> Outcome:
         if min(high, len(users) - high) < least:
             raise InputError(
                 f"outcome {name}: {high} of {len(users)} {where} users are at or above "
-                f"{found.threshold:g}; each class needs {least} or more"
+                f"{found.threshold:g}; each class needs {least} or more (cut it yourself, 0 and 1)"
             )
     return found
 
 
-def chosen(names: Sequence[str] | None, table: pd.DataFrame) -> list[str]:
+def chosen(names: Sequence[str] | None, table: pd.DataFrame, others: bool = False) -> list[str]:
     """The columns that were asked for; None: those of the paper's table, in its order, else all.
+
+    others: behind the paper's all others too, as of a table that somebody brings.
 
     Raises InputError for a column that is not there.
     """
     if names is None:
-        return [name for name in PAPER if name in table] or list(table.columns)
+        paper = [name for name in PAPER if name in table]
+        rest = [name for name in table.columns if name not in PAPER]
+        return [*paper, *(rest if others or not paper else ())]
     for name in names:
         if name not in table:
             near = did_you_mean(closest(name, list(table.columns)))

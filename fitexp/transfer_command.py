@@ -17,10 +17,11 @@ from fitexp.data.splits import OUT, Part
 from fitexp.embed import embedded, part_of_users, pool
 from fitexp.errors import InputError
 from fitexp.outcomes import RESTING, Outcome, chosen, outcome, users_file
-from fitexp.run import METRICS, Run, write_json
+from fitexp.run import METRICS, Run, make_folder, write_json
 from fitexp.transfer import FEATURE_MEANS, RESTING_HR, Representation
 
 DRAWS = 10  # of noise
+MOST = 40  # outcomes at once
 
 
 def command(run: Run, words: Sequence[str], options: Options) -> int:
@@ -42,6 +43,8 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
     shown = [_representation(run, report.name_of(run), prepared, how, allow)]
     for path in _beside(options):
         shown.append(_beside_run(path, prepared, how, allow, [one.name for one in shown]))
+        notes.append(f"{shown[-1].name}: {path}")
+    make_folder(folder)
     given = [*shown, *baselines(prepared)]
     found = {}
     for one in outcomes:
@@ -84,13 +87,22 @@ def outcomes_of(
         there = table.index[part != OUT]
         matched = int(given.index.isin(there).sum())
         if not matched:
-            raise InputError(f"{file}: none of its {len(given):,} users are in the run's data")
+            ids = ", ".join(there[:3])
+            raise InputError(
+                f"{file}: none of its {len(given):,} users are in the run's data ({ids}, ...)"
+            )
         notes.append(
             f"users of {Path(file).name}: {matched:,} of its {len(given):,} are in the data"
         )
         table = given.reindex(table.index)
     found = []
-    for name in chosen(names, table):
+    wanted = chosen(names, table, others=file is not None)
+    if len(wanted) > MOST:
+        raise InputError(
+            f"{len(wanted):,} outcomes: name at most {MOST} by --outcome (a probe of each takes "
+            "seconds)"
+        )
+    for name in wanted:
         try:
             found.append(outcome(name, table[name].to_numpy(np.float64), part))
         except InputError as error:
@@ -148,8 +160,8 @@ def _beside_run(
             f"--beside {path}: its users or their parts are others (data.seed, source)"
         )
     name = report.name_of(run)
-    name = name if name not in names else f"{name} {run.path.name}"
-    return _representation(run, name, own, how, allow)
+    same = sum(other == name or other.startswith(f"{name} (") for other in names)
+    return _representation(run, f"{name} ({same + 1})" if same else name, own, how, allow)
 
 
 def _same_users(one: Arrays, other: Arrays) -> bool:

@@ -67,6 +67,7 @@ def test_too_few_users_of_a_class(values: np.ndarray, said: str) -> None:
 def test_outcomes_by_default_are_the_papers_in_its_order() -> None:
     table = pd.DataFrame(columns=["bmi", "mood", "sex", "vo2max_ml_min_kg"])
     assert chosen(None, table) == ["vo2max_ml_min_kg", "sex", "bmi"]
+    assert chosen(None, table, others=True) == ["vo2max_ml_min_kg", "sex", "bmi", "mood"]
     assert chosen(["mood", "bmi", "mood"], table) == ["mood", "bmi"]
     assert chosen(None, table[["mood"]]) == ["mood"]
     assert len(PAPER) == 8

@@ -303,7 +303,8 @@ def test_mistakes(
 
 
 def test_a_table_s_verb_adds_what_runs_lack(monkeypatch: pytest.MonkeyPatch) -> None:
-    metrics = SimpleNamespace(metrics=["test/recommend/mrr"])
+    """Once: not again for a metric that the verb does not give of this run."""
+    metrics = SimpleNamespace(metrics=["test/recommend/mrr", "test/recommend/none", "test/mae_bpm"])
     paper: Any = SimpleNamespace(name="mine", after="recommend", sections=[metrics])
     having: Any = SimpleNamespace(path="a", status="finished", metrics={"test/recommend/mrr": 0.1})
     lacking: Any = SimpleNamespace(path="b", status="finished", metrics={"test/mae_bpm": 1.0})

@@ -33,6 +33,8 @@ class Made:
         self.manifest = {"choices": {"model": name}}
         self.spec = {"kind": "windows", "simulated": True, "protocol": {"windows": "toy"}}
         self.metrics = {"test/rmse_bpm": 9.5}
+        if "inputs" in self.path.name:
+            self.config = {"model": {"inputs": self.path.name.removeprefix("inputs").upper()}}
 
     def check(self) -> None:
         pass
@@ -116,6 +118,54 @@ def test_outcomes_of_a_file_of_users(
     unknown = [one[f"{part}_unknown"] for part in ("train", "val", "test")]
     assert sum(unknown) == 5
     assert one["training"] + one["test"] == len(ids) - 5
+
+
+def test_runs_beside_each_other_have_names_of_their_own(world: Any, tmp_path: Path) -> None:
+    """Runs of one model: inputs tell them apart, else a number; which is which is noted."""
+    beside = [tmp_path / "inputsa", tmp_path / "x" / "same", tmp_path / "y" / "same"]
+    world["same"] = (
+        world["run"][0],
+        {
+            part: found | {"embedding": -found["embedding"][:, 1:]}
+            for part, found in world["run"][1].items()
+        },
+    )
+    words = ["--outcome", "bmi", "--draws", "0", "--beside", ",".join(map(str, beside))]
+    assert fitexp("transfer", tmp_path / "run", *words) == 0
+    found = json.loads((tmp_path / "run" / "transfer.json").read_text())
+    names = ["step2heart", "step2heart A", "step2heart (2)", "step2heart (3)"]
+    assert [row["representation"] for row in found["rows"]][:4] == names
+    pairs = zip(names[1:], beside, strict=True)
+    assert found["notes"] == [f"{name}: {path}" for name, path in pairs]
+
+
+def test_columns_of_a_file_may_have_any_name(
+    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All are asked for, as they are written: neither markup nor mathematics."""
+    ids = world["run"][0].arrays["user_id"]
+    names = ["age_years", "[red]mood[/x]", "a$b_{$c", "how it was, in words " * 5]
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.random((len(ids), 4)), columns=names).assign(user_id=ids)
+    table.to_csv(tmp_path / "users.csv", index=False)
+    words = ["--users", str(tmp_path / "users.csv"), "--draws", "0"]
+    assert fitexp("transfer", tmp_path / "run", *words) == 0
+    said = capsys.readouterr().out.splitlines()[:-1]
+    assert max(map(len, said)) <= WIDTH
+    for name in ("age", *names[1:3]):
+        assert name in said
+    found = json.loads((tmp_path / "run" / "transfer.json").read_text())
+    assert [one["outcome"] for one in found["outcomes"]] == names
+
+
+def test_too_many_outcomes_are_not_begun(world: Any, tmp_path: Path) -> None:
+    ids = world["run"][0].arrays["user_id"]
+    table = pd.DataFrame({"user_id": ids, **{f"c{k}": np.arange(len(ids)) for k in range(2000)}})
+    table.to_parquet(tmp_path / "users.parquet")
+    words = ["--users", str(tmp_path / "users.parquet")]
+    with pytest.raises(InputError, match="2,000 outcomes: name at most 40 by --outcome"):
+        fitexp("transfer", tmp_path / "run", *words)
+    assert fitexp("transfer", tmp_path / "run", *words, "--draws", "0", "--outcome", "c7") == 0
 
 
 def test_evaluate_adds_to_the_runs_metrics(world: Any, tmp_path: Path) -> None:
@@ -218,3 +268,16 @@ def test_mistakes_of_embed(world: Any, tmp_path: Path) -> None:
         fitexp("embed", tmp_path / "run", "-o", "users.csv")
     with pytest.raises(InputError, match="takes one run"):
         fitexp("embed", tmp_path / "run", "b", "c")
+
+
+def test_places_where_no_table_can_be_written(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are said before the network works."""
+    monkeypatch.setattr(worker, "own_data", lambda run, allow: pytest.fail("too late"))
+    (tmp_path / "folder.parquet").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"folder.parquet is a folder: name a file, as .*users"):
+        fitexp("embed", tmp_path / "run", "-o", str(tmp_path / "folder.parquet"))
+    with pytest.raises(InputError, match=r"cannot make .*file"):
+        fitexp("embed", tmp_path / "run", "-o", str(tmp_path / "file" / "users.parquet"))

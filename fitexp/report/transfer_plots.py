@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import ListedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
 from fitexp.data.splits import TEST, Part
-from fitexp.outcomes import Outcome
+from fitexp.outcomes import RESTING, Outcome
 from fitexp.report.plots import BASELINE, MEASURED, PREDICTED, SHADES
 from fitexp.transfer import FEATURE_MEANS, NOISE, RESTING_HR, Reduction
 
 COLOURS = (PREDICTED, *SHADES[1:], "#5c4a3d", "#c05f9a")  # of runs, the command's own first
 BASES = {RESTING_HR: MEASURED, FEATURE_MEANS: BASELINE}
 LEAST_USERS, PANELS = 8, 8
+LONGEST = 40  # letters of a label
+CLASSES = {"sex": ("0 female", "1 male")}  # of columns of two values
+UNITS = {
+    "vo2max_ml_min_kg": "ml/min/kg",
+    "paee_j_min_kg": "J/min/kg",
+    "height_cm": "cm",
+    "weight_kg": "kg",
+    "age_years": "years",
+    "bmi": "kg/m²",
+    RESTING: "bpm",
+}
+TWO = ListedColormap(["#4393c3", "#d6604d"])
 
 
 def auc_figure(
@@ -56,7 +69,8 @@ def auc_figure(
     for name in names:
         axis.plot([], [], "o-", color=colours[name], ms=4.5, lw=1.4, label=name)
     axis.axvline(50, color=MEASURED, lw=0.8)
-    axis.set_yticks(range(len(labels)), list(labels.values()))
+    names_of = [textwrap.shorten(label, LONGEST, placeholder="...") for label in labels.values()]
+    axis.set_yticks(range(len(labels)), names_of, parse_math=False)
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.set_xlabel("AUC of test users, % (bars: 95 % over users; grey: chance, ± 2 sd)")
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -74,7 +88,7 @@ def tsne_figure(
     simulated: bool,
 ) -> Figure | None:
     """Users of all parts by t-SNE of their standardised embeddings, a panel an outcome, white at
-    its threshold (the paper's figure 3). None for fewer than 8 users."""
+    its threshold (the paper's figure 3, which shows PAEE). None for fewer than 8 users."""
     there = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
     if len(there) < LEAST_USERS:
         return None
@@ -97,13 +111,14 @@ def tsne_figure(
     for axis, outcome in zip(axes.flat, shown, strict=False):
         value = outcome.value[there]
         known = np.isfinite(value)
+        two = np.unique(value[known])
         axis.scatter(*place[~known].T, s=8, color="#cccccc", marker="x", lw=0.6)
         for chosen, edge in ((known & ~test, "#bbbbbb"), (known & test, "black")):
             points = axis.scatter(
                 *place[chosen].T,
                 c=value[chosen],
                 s=16,
-                cmap="RdBu_r",
+                cmap=TWO if len(two) == 2 else "RdBu_r",
                 norm=_around(value[known], outcome.threshold),
                 edgecolors=edge,
                 linewidths=0.5,
@@ -111,13 +126,17 @@ def tsne_figure(
         bar = figure.colorbar(points, ax=axis, shrink=0.8)
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=7)
+        if len(two) == 2:
+            bar.set_ticks(two, labels=CLASSES.get(outcome.name, [f"{v:g}" for v in two]))
         axis.set(xticks=[], yticks=[])
-        axis.set_title(outcome.label, fontsize=9)
+        title = textwrap.shorten(outcome.label, LONGEST, placeholder="...")
+        white = f"\nwhite: {outcome.threshold:.3g} {UNITS.get(outcome.name, '')}"
+        axis.set_title(title + white * (len(two) > 2), fontsize=9, parse_math=False)
         axis.spines[:].set_visible(False)
     mark = "SIMULATED  " if simulated else ""
     figure.suptitle(
         f"{mark}{title}: {len(there):,} users by embedding (t-SNE), the {int(test.sum()):,} of the "
-        "test ringed",
+        "test ringed; x: not known",
         fontsize=11,
     )
     return figure

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from rich.table import Table
+from rich.text import Text
 
 from fitexp.data.splits import Part
 from fitexp.outcomes import Outcome
@@ -67,7 +68,9 @@ class Study:
 
 
 def name_of(run: Run) -> str:
-    return model_name(run)
+    """Its model, and the inputs of one that has a choice: step2heart A/T."""
+    inputs = run.config["model"].get("inputs")
+    return f"{model_name(run)} {inputs}" if isinstance(inputs, str) else model_name(run)
 
 
 def resampled_auc(
@@ -117,7 +120,7 @@ def _of_outcome(study: Study, one: Outcome) -> Iterator[dict[str, Any]]:
             if base in found and base != name:
                 other = found[base].best
                 moved = resampled[id(probe.best)] - resampled[id(other)]
-                low, top = _interval(moved)
+                low, top = interval(moved)
                 row |= {less: row["auc"] - 100 * auc(other.score, high)}
                 row |= {f"{less}_low": low, f"{less}_high": top}
         row["levels"] = [_figures(level, resampled[id(level)], high) for level in probe.levels]
@@ -135,7 +138,7 @@ def _of_outcome(study: Study, one: Outcome) -> Iterator[dict[str, Any]]:
 
 
 def _figures(level: Level, samples: Floats, high: NDArray[np.bool_]) -> dict[str, Any]:
-    low, top = _interval(samples)
+    low, top = interval(samples)
     return {
         "pca": 100 * level.level,
         "components": level.components,
@@ -146,11 +149,6 @@ def _figures(level: Level, samples: Floats, high: NDArray[np.bool_]) -> dict[str
         "low": low,
         "high": top,
     }
-
-
-def _interval(samples: Floats) -> tuple[float, float]:
-    """Of the resamples that have both classes: one of few users may not."""
-    return interval(samples[np.isfinite(samples)])
 
 
 def _percent(level: float) -> str:
@@ -259,15 +257,15 @@ def _auc_table(found: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) ->
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("less feature\nmeans", justify="right", no_wrap=True)
     for outcome, label in labels.items():
-        table.add_row(label)
+        table.add_row(Text(label))
         for row in found:
             if row["outcome"] == outcome:
                 table.add_row(*_cells(row))
     return table
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    name = f"  {row['representation']}"
+def _cells(row: Mapping[str, Any]) -> list[str | Text]:
+    name = Text(f"  {row['representation']}")
     if row.get("reads_outcome"):
         return [name, "-", "N/A", "-", "-"]
     if "sd" in row:
@@ -298,7 +296,7 @@ def _users_table(counts: Sequence[Mapping[str, Any]], labels: Mapping[str, str])
         table.add_column(name, justify="right", no_wrap=True)
     for row in counts:
         table.add_row(
-            labels[row["outcome"]],
+            Text(labels[row["outcome"]]),
             f"{row['threshold']:g}",
             f"{row['training_high']:,} / {row['training']:,}",
             f"{row['test_high']:,} / {row['test']:,}",

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from fitexp.data.splits import TEST, TRAIN
 from fitexp.outcomes import outcome
+from fitexp.report import transfer_plots as pictures
 from fitexp.report import transferred as report
 from fitexp.report.statistics import interval
 from fitexp.report.text import WIDTH
@@ -146,3 +148,19 @@ def test_the_interval_over_users_covers_the_true_auc() -> None:
         low, top = interval(report.resampled_auc([score], high, 500, seed)[:, 0])
         inside += low <= 0.68968 <= top
     assert 0.95 - 0.02 - 3.5 * 0.011 <= inside / 400 <= 0.95 + 3.5 * 0.011
+
+
+def test_the_map_of_users_says_what_its_colours_are() -> None:
+    """White with its unit at the threshold; two values are two colours, by their names."""
+    rng = np.random.default_rng(0)
+    sex = np.arange(50) % 2.0
+    outcomes = [outcome("bmi", rng.normal(26, 4, 50), PART), outcome("sex", sex, PART)]
+    figure = pictures.tsne_figure(rng.standard_normal((50, 3)), outcomes, PART, "a", True)
+    assert figure is not None
+    bmi, of_sex, _, bar = figure.axes
+    assert bmi.get_title() == f"BMI\nwhite: {outcomes[0].threshold:.3g} kg/m²"
+    assert of_sex.get_title() == "sex"
+    assert [text.get_text() for text in bar.get_yticklabels()] == ["0 female", "1 male"]
+    colours = np.concatenate([points.get_facecolors() for points in of_sex.collections])
+    assert len(np.unique(colours, axis=0)) == 2
+    plt.close(figure)
