@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from fitexp.data.splits import NAMES, OUT, Part
 from fitexp.errors import InputError
 from fitexp.forecast import given, notes
 from fitexp.outcomes import USER
-from fitexp.run import Run, make_folder, write_bytes
+from fitexp.run import Run, make_folder, write_parquet
 from fitexp.transfer import POOLS, pooled
 
 FILE = "users.parquet"
@@ -67,9 +66,7 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
         table = table.drop(columns="part")  # the run has no part for them
         for line in notes(run, prepared):
             print(f"fitexp: {line}", file=sys.stderr)
-    packed = io.BytesIO()
-    table.to_parquet(packed, index=False)
-    write_bytes(file, packed.getvalue())
+    write_parquet(file, table)
     what = "windows" if by_window else f"users, their windows pooled by {how}"
     mark = "   SIMULATED DATA" if prepared.spec.simulated else ""
     if words and run.spec["simulated"]:

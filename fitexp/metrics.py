@@ -71,8 +71,10 @@ def higher_is_better(name: str) -> bool:
 
 
 def digits(name: str) -> int:
-    """Digits behind the point to print: 3 of a figure from 0 to 1, 2 of percent and errors."""
-    return 3 if name.rpartition("/")[2].startswith(SHARES) else 2
+    """Digits behind the point to print: 3 of a figure from 0 to 1, 1 of an AUC (of few users, in
+    percent), 2 of percent and errors."""
+    last = name.rpartition("/")[2]
+    return 3 if last.startswith(SHARES) else 1 if last.startswith("auc_") else 2
 
 
 def _by_workout(values: np.ndarray, unit: ArrayLike) -> np.ndarray:

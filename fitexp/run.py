@@ -6,6 +6,7 @@ Imports neither torch, pandas nor hydra.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -19,11 +20,14 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from fitexp.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONFIG = "config.yaml"  # resolved: the run needs nothing else to be repeated
 SPEC = "spec.json"
@@ -37,6 +41,7 @@ PLOTS = "plots"
 DESCRIBED = "described.json"  # what a network says of itself; not every one does
 RECOMMEND = "recommend.json"  # ranks of test workouts: `fitexp recommend RUN --evaluate`
 RECOMMENDED = "test/recommend/"  # what its figures in METRICS have in their names
+SCORES = "transfer_scores.parquet"  # of test users: `fitexp transfer RUN --evaluate`
 TRANSFERRED = "test/transfer/"  # the same of `fitexp transfer RUN --evaluate`
 FILES = (CONFIG, SPEC, MANIFEST, METRICS, BEST, LAST, PREDICTIONS)
 
@@ -306,6 +311,13 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, values: Mapping[str, Any]) -> None:
     """`write_text` of JSON: numpy scalars become numbers, what is not finite becomes null."""
     write_text(path, json.dumps(_plain(values), indent=2, allow_nan=False) + "\n")
+
+
+def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
+    """`write_bytes` of a table without its index."""
+    packed = io.BytesIO()
+    table.to_parquet(packed, index=False)
+    write_bytes(path, packed.getvalue())
 
 
 def _plain(value: Any) -> Any:

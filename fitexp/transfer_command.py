@@ -17,7 +17,7 @@ from fitexp.data.splits import OUT, Part
 from fitexp.embed import embedded, part_of_users, pool
 from fitexp.errors import InputError
 from fitexp.outcomes import RESTING, Outcome, chosen, outcome, users_file
-from fitexp.run import METRICS, Run, make_folder, write_json
+from fitexp.run import METRICS, SCORES, Run, make_folder, write_json, write_parquet
 from fitexp.transfer import FEATURE_MEANS, RESTING_HR, Representation
 
 DRAWS = 10  # of noise
@@ -65,6 +65,8 @@ def command(run: Run, words: Sequence[str], options: Options) -> int:
         notes=notes,
     )
     if evaluate:
+        scores = report.scores(study, np.asarray(prepared.arrays["user_id"]).astype(str).tolist())
+        write_parquet(run.file(SCORES), scores)
         write_json(run.file(METRICS), run.metrics | report.metrics(study))
     print(report.write(folder, study, shown[0].values, part))
     print(folder)

@@ -23,7 +23,7 @@ from fitexp.report.folds import joined
 from fitexp.report.statistics import Errors
 from fitexp.report.table import CONTROLS, LABELS, described_words, model_name
 from fitexp.report.unit_errors import BASELINE, Found, UnitErrors
-from fitexp.run import FINISHED, NOT_IDENTITY, Run
+from fitexp.run import FINISHED, NOT_IDENTITY, TRANSFERRED, Run
 from fitexp.targets import closest, did_you_mean
 
 OWN = "its own selection alone"  # the reference of a group with an expert
@@ -387,8 +387,15 @@ Signature = tuple[tuple[tuple[str, str], ...], tuple[str, str], tuple[tuple[str,
 
 
 def _signature(result: Result) -> Signature:
-    """What two runs must share to be of one protocol: its words, data, split and tested steps."""
-    tested = {n: e.tested for (_, n), e in result.errors.items() if not OF_EXPERT.fullmatch(n)}
+    """What two runs must share to be of one protocol: its words, data, split and tested steps.
+
+    Not which outcomes they were asked for, or which windows an expert.
+    """
+    tested = {
+        name: errors.tested
+        for (_, name), errors in result.errors.items()
+        if not OF_EXPERT.fullmatch(name) and not name.startswith(TRANSFERRED)
+    }
     return tuple(result.protocol.items()), result.data, tuple(sorted(tested.items()))
 
 

@@ -167,14 +167,18 @@ def _sheets(
                 part = section.metrics[begin : begin + beside]
                 measured = [x.row.cells.get(name) for x in rows if x.row for name in part]
                 sure = any(cell is not None and cell.low is not None for cell in measured)
-                words = [title, FIGURES.format(INTERVAL if sure else "", better(part))]
-                words += [f"{place}..."] if (place := _place(part)) else []
-                found.append(Sheet("\n".join(words), _figures(rows, part)))
+                words = FIGURES.format(INTERVAL if sure else "", better(part))
+                found.append(Sheet(_titled(title, words, part), _figures(rows, part)))
                 found += [] if table.sweep else _differences(title, rows, part)
             if max(sheet.width(gap) for sheet in found) <= WIDTH:
                 break
         sheets += found
     return sheets
+
+
+def _titled(title: str, words: str, metrics: Sequence[str]) -> str:
+    place = _place(metrics)
+    return "\n".join([title, words, *([f"{place}..."] if place else [])])
 
 
 def _place(metrics: Sequence[str]) -> str:
@@ -203,7 +207,7 @@ def _figures(lines: Sequence[Line], metrics: Sequence[str]) -> list[list[str]]:
 
 def _differences(title: str, lines: Sequence[Line], metrics: Sequence[str]) -> list[Sheet]:
     """The models' paired differences to the best baseline, where there are any."""
-    out = [["", *metrics]]
+    out = [["", *(metric.removeprefix(_place(metrics)) for metric in metrics)]]
     references: dict[str, None] = {}
     for line in lines:
         if line.paper and line.row:
@@ -213,7 +217,7 @@ def _differences(title: str, lines: Sequence[Line], metrics: Sequence[str]) -> l
     if not references:
         return []
     words = DIFFERENCES.format(" and ".join(references), better(metrics, SIDES))
-    return [Sheet(f"{title}\n{words}", out)]
+    return [Sheet(_titled(title, words, metrics), out)]
 
 
 def _record(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from pathlib import Path
 
 import pandas as pd
 
@@ -13,7 +11,7 @@ from fitexp.models.fitted import Fitted
 from fitexp.report import plots
 from fitexp.report.baselines import BASELINES, write_baselines
 from fitexp.report.table import described, model_name
-from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_bytes, write_json
+from fitexp.run import CURVE, METRICS, PLOTS, PREDICTIONS, Run, write_json, write_parquet
 
 
 def write_tested(
@@ -39,10 +37,3 @@ def write_tested(
     }
     if constants:
         plots.save(plots.time_constants(constants, spec, name), folder / "time_constants.png")
-
-
-def write_parquet(path: Path, table: pd.DataFrame) -> None:
-    """The table without its index, whole or not at all."""
-    packed = io.BytesIO()
-    table.to_parquet(packed, index=False)
-    write_bytes(path, packed.getvalue())

@@ -127,7 +127,7 @@ def tsne_figure(
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=7)
         if len(two) == 2:
-            bar.set_ticks(two, labels=CLASSES.get(outcome.name, [f"{v:g}" for v in two]))
+            bar.set_ticks(two.tolist(), labels=CLASSES.get(outcome.name, [f"{v:g}" for v in two]))
         axis.set(xticks=[], yticks=[])
         title = textwrap.shorten(outcome.label, LONGEST, placeholder="...")
         white = f"\nwhite: {outcome.threshold:.3g} {UNITS.get(outcome.name, '')}"

@@ -18,7 +18,7 @@ from fitexp.data.splits import Part
 from fitexp.outcomes import Outcome
 from fitexp.report import transfer_plots as pictures
 from fitexp.report.plots import save
-from fitexp.report.statistics import interval, resampled_weights
+from fitexp.report.statistics import Errors, bootstrap, interval
 from fitexp.report.table import model_name
 from fitexp.report.text import WIDTH, rendered
 from fitexp.run import TRANSFERRED, Run, make_folder, write_json, write_text
@@ -76,22 +76,11 @@ def name_of(run: Run) -> str:
 def resampled_auc(
     scores: Sequence[Floats], high: NDArray[np.bool_], resamples: int = RESAMPLES, seed: int = 0
 ) -> Floats:
-    """AUC of K scores (M,) of the same test users in the same resamples of users: (R, K), paired.
-
-    sum_ij w_i w_j (s_i > s_j, a tie counts half) / (sum_i w_i sum_j w_j), i of the upper class and
-    j of the lower; NaN in a resample without one of them. A function of its arguments.
-    """
-    wins = []
-    for score in scores:
-        upper, lower = score[high][:, None], score[~high]
-        wins.append(((upper > lower) + 0.5 * (upper == lower)).astype(np.float64))
-    found = []
-    for weights in resampled_weights(len(high), resamples, np.random.default_rng(seed)):
-        p, n = weights[:, high], weights[:, ~high]
-        pairs = p.sum(axis=1) * n.sum(axis=1)
-        with np.errstate(invalid="ignore"):
-            found.append(np.stack([((p @ w) * n).sum(axis=1) / pairs for w in wins], axis=-1))
-    return np.concatenate(found)
+    """AUC (%) of K scores (M,) of the same test users in the same resamples of users: (R, K), so
+    they are paired; NaN in a resample without one of the classes."""
+    upper = high[:, None].astype(np.float64)
+    rows = [Errors(total=score[:, None], count=upper, form="auc") for score in scores]
+    return bootstrap(rows, resamples=resamples, seed=seed)
 
 
 def figures(study: Study) -> list[dict[str, Any]]:
@@ -107,7 +96,7 @@ def _of_outcome(study: Study, one: Outcome) -> Iterator[dict[str, Any]]:
         if (probe := study.probes[one.name, name]) is not None
     }
     levels = [level for probe in found.values() for level in probe.levels]
-    samples = 100 * resampled_auc([level.score for level in levels], high)
+    samples = resampled_auc([level.score for level in levels], high)
     resampled = {id(level): samples[:, k] for k, level in enumerate(levels)}
     for name in study.representations:
         row: dict[str, Any] = {"outcome": one.name, "representation": name}
@@ -159,16 +148,38 @@ def _percent(level: float) -> str:
 def metrics(study: Study) -> dict[str, float]:
     """AUC (%) at every level of PCA of the run's own embeddings and of the baselines, for
     metrics.json; without outcomes that are among a representation's inputs."""
-    found = {}
+    return {
+        prefix + metric: 100 * auc(level.score, one.high(one.test))
+        for one, prefix, metric, level in _evaluated(study)
+    }
+
+
+def scores(study: Study, user_id: Sequence[str]) -> pd.DataFrame:
+    """What `metrics` are of, for SCORES: user_id, prefix and metric, upper (is the user in the
+    upper class?), score (probability of it). user_id: of all U users."""
+    names = np.asarray(user_id, object)
+    parts = [
+        {
+            "user_id": names[one.test],
+            "prefix": prefix,
+            "metric": metric,
+            "upper": one.high(one.test),
+            "score": level.score,
+        }
+        for one, prefix, metric, level in _evaluated(study)
+    ]
+    return pd.concat(map(pd.DataFrame, parts), ignore_index=True)
+
+
+def _evaluated(study: Study) -> Iterator[tuple[Outcome, str, str, Level]]:
+    """Outcome, prefix and name of the metric, and level of all that stands in metrics.json."""
     prefixes = {study.representations[0]: "", **BASELINES}
-    for (outcome, name), probe in study.probes.items():
-        if probe is None or name not in prefixes:
-            continue
-        one = next(one for one in study.outcomes if one.name == outcome)
-        for level in probe.levels:
-            metric = METRIC.format(outcome=outcome, level=_percent(level.level))
-            found[prefixes[name] + metric] = 100 * auc(level.score, one.high(one.test))
-    return found
+    for one in study.outcomes:
+        for name, prefix in prefixes.items():
+            probe = study.probes.get((one.name, name))
+            for level in probe.levels if probe is not None else ():
+                metric = METRIC.format(outcome=one.name, level=_percent(level.level))
+                yield one, prefix, metric, level
 
 
 def write(folder: Path, study: Study, embeddings: Floats, part: Part) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fitexp.errors import InputError
 from fitexp.report import statistics
 from fitexp.report.statistics import Errors, Form
-from fitexp.run import PREDICTIONS, RECOMMEND, RECOMMENDED, Run
+from fitexp.run import PREDICTIONS, RECOMMEND, RECOMMENDED, SCORES, TRANSFERRED, Run
 
 FROM_PREDICTIONS = re.compile(
     r"test/(?:at_(?P<at>[^/]+)/)?(?P<error>mae|rmse|mse)(?P<sum>_sequence)?_(?!workout_)"
@@ -36,6 +36,7 @@ class UnitErrors:
 
     Of a metric of ranks: its value for each workout (tested: of workouts and candidates), or its
     sum over the answers to each event (of a ranking, a unit; tested: of events and what came).
+    Of an AUC: users are the units, total their scores, count their classes.
     form: what `statistics.pooled` makes of them.
     """
 
@@ -66,6 +67,7 @@ def read(run: Run, names: Sequence[str]) -> Found:
     errors = [name for name in names if FROM_PREDICTIONS.match(name)]
     ranks = [name for name in names if RANKS.fullmatch(name)]
     figures = [name for name in names if name.startswith(RECOMMENDED)]
+    aucs = [name for name in names if name.startswith(TRANSFERRED)]
     file, again = PREDICTIONS, ""
     try:
         if errors or ranks:
@@ -80,14 +82,19 @@ def read(run: Run, names: Sequence[str]) -> Found:
             workouts = json.loads(run.file(RECOMMEND).read_text(encoding="utf-8"))["workouts"]
             for name in figures:
                 found |= _of_recommended(workouts, name)
+        if aucs:
+            file, again = SCORES, f"; fitexp transfer {run.path} --evaluate writes it"
+            table = pd.read_parquet(run.file(SCORES))
+            for name in aucs:
+                found |= _of_scores(table, name)
     except FileNotFoundError:
-        raise InputError(f"no {file}") from None
+        raise InputError(f"no {file}{again}") from None
     except Exception as error:  # pyarrow's and pandas' own kinds, a missing column
         raise InputError(f"{file}: {type(error).__name__}: {error}{again}") from error
     for (prefix, name), of in found.items():
         printed = run.metrics.get(f"{prefix}{name}", math.nan)
         if not math.isclose(of.value, printed, rel_tol=1e-6):
-            file = RECOMMEND if name in figures else PREDICTIONS
+            file = RECOMMEND if name in figures else SCORES if name in aucs else PREDICTIONS
             raise InputError(f"{file} does not give the {prefix}{name} of metrics.json")
     return found
 
@@ -177,3 +184,21 @@ def _of_ranks(table: pd.DataFrame, name: str) -> Found:
         )
         for prefix, values in figures_of(table, match["name"]).items()
     }
+
+
+def _of_scores(table: pd.DataFrame, name: str) -> Found:
+    """Scores and classes of the test users of an outcome, of every representation."""
+    found: Found = {}
+    for prefix, rows in table[table["metric"] == name].groupby("prefix"):
+        own = rows.sort_values("user_id")
+        users, upper = own["user_id"].to_numpy(object), own["upper"].to_numpy(np.float64)
+        asked = json.dumps([*zip(users.tolist(), upper.tolist(), strict=True)])
+        found[str(prefix), name] = UnitErrors(
+            users=users,
+            units=users,
+            total=own["score"].to_numpy(np.float64),
+            count=upper,
+            form="auc",
+            tested=hashlib.sha256(asked.encode()).hexdigest(),
+        )
+    return found

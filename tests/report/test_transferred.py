@@ -17,7 +17,7 @@ from fitexp.data.splits import TEST, TRAIN
 from fitexp.outcomes import outcome
 from fitexp.report import transfer_plots as pictures
 from fitexp.report import transferred as report
-from fitexp.report.statistics import interval
+from fitexp.report.statistics import interval, resampled_weights
 from fitexp.report.text import WIDTH
 from fitexp.transfer import FEATURE_MEANS, LEVELS, RESTING_HR, Level, Probe, chance_sd
 
@@ -68,11 +68,11 @@ def test_resampled_aucs_are_scikit_learns_of_weighted_users() -> None:
     high = np.arange(12) < 5
     scores = [rng.integers(0, 6, 12).astype(float), rng.standard_normal(12)]
     found = report.resampled_auc(scores, high, resamples=40, seed=3)
-    [weights] = report.resampled_weights(12, 40, np.random.default_rng(3))
+    [weights] = resampled_weights(12, 40, np.random.default_rng(3))
     for row, weight in zip(found, weights, strict=True):
         drawn = np.repeat(np.arange(12), weight.astype(int))
         for value, score in zip(row, scores, strict=True):
-            assert value == pytest.approx(roc_auc_score(high[drawn], score[drawn]))
+            assert value == pytest.approx(100 * roc_auc_score(high[drawn], score[drawn]))
     np.testing.assert_array_equal(found, report.resampled_auc(scores, high, resamples=40, seed=3))
 
 
@@ -93,7 +93,7 @@ def test_figures_are_of_the_chosen_level_and_differences_are_paired(study: repor
     other = 100 * roc_auc_score(high, best(RESTING_HR))
     assert row["less_resting_hr"] == pytest.approx(row["auc"] - other)
     both = report.resampled_auc([best("step2heart"), best(RESTING_HR)], high)
-    low, top = interval(100 * (both[:, 0] - both[:, 1]))
+    low, top = interval(both[:, 0] - both[:, 1])
     assert (row["less_resting_hr_low"], row["less_resting_hr_high"]) == pytest.approx((low, top))
     assert len(row["levels"]) == 4
     assert "less_resting_hr" not in rows[one.name, RESTING_HR]
@@ -146,7 +146,7 @@ def test_the_interval_over_users_covers_the_true_auc() -> None:
     for seed in range(400):
         score = rng.standard_normal(60) + 0.7 * high
         low, top = interval(report.resampled_auc([score], high, 500, seed)[:, 0])
-        inside += low <= 0.68968 <= top
+        inside += low <= 68.968 <= top
     assert 0.95 - 0.02 - 3.5 * 0.011 <= inside / 400 <= 0.95 + 3.5 * 0.011
 
 
