@@ -82,6 +82,12 @@ def epochs_table(
     Raises InputError that names file, line or row, field and what to do.
     """
     low, high = heart_rate_range(heart_rate_bpm)
+    if not step_s > 0:
+        raise InputError(f"data.source.step_s={step_s}: seconds from row to row, above 0")
+    if not 0 <= off_grid < 0.5:
+        raise InputError(f"data.source.off_grid={off_grid}: a share of a step, 0 to below 0.5")
+    if not max_gap_days > 0:
+        raise InputError(f"data.source.max_gap_days={max_gap_days}: days, above 0")
     if path is None or not Path(path).expanduser().is_file():
         raise InputError(f"data.path={path}: it must be a CSV or Parquet file, one row an epoch")
     file = Path(path).expanduser()

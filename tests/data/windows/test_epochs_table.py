@@ -253,6 +253,10 @@ def test_a_byte_that_is_no_text_is_named(tmp_path: Path) -> None:
         (TEXT, {"series": ["enmo", "step"]}, "no column 'step'; did you mean its column 'steps'"),
         (TEXT, {"series": ["time"]}, "named twice"),
         ("user,time,heart_rate\na,1,60\n", {}, "no column of numbers besides"),
+        (TEXT, {"step_s": 0.0}, "step_s=0.0: seconds from row to row"),
+        (TEXT, {"off_grid": -1}, "off_grid=-1: a share"),
+        (TEXT, {"max_gap_days": 0}, "max_gap_days=0: days"),
+        (TEXT, {"heart_rate_bpm": [230, 30]}, "heart_rate_bpm"),
         (TEXT, {"users": "users.csv"}, r"users\.csv: cannot be read"),
     ],
 )
