@@ -47,11 +47,15 @@ def mmash(*, path: str | None, min_hr_seconds: int, heart_rate_bpm: list[float])
     Raises InputError that names file, row or column, and what to do.
     """
     low, high = heart_rate_range(heart_rate_bpm)
+    if not 1 <= min_hr_seconds <= STEP_S:
+        raise InputError(f"data.source.min_hr_seconds={min_hr_seconds}: 1 to {STEP_S}")
     if path is None or not Path(path).expanduser().is_dir():
         raise InputError(f"data.path={path}: it must be the folder with actigraph.parquet")
     folder = Path(path).expanduser()
     file = folder / "actigraph.parquet"
     seconds = read_parquet(file, COLUMNS, numbers=COLUMNS[1:])
+    if seconds["user_id"].dtype.kind == "f":
+        raise InputError(f"{file}, user_id: {seconds['user_id'].dtype}, not whole numbers or texts")
     day = seconds["day"].astype("int64").replace(MISPRINTED, MEANT)
     for row in seconds.index[~day.isin([1, 2])][:1]:
         raise InputError(f"{file}, row {row + 1}, day: {day.loc[row]} must be 1 or 2")

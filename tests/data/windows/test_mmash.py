@@ -99,6 +99,12 @@ def test_mistakes(tmp_path: Path) -> None:
     write(tmp_path, seconds.assign(axis1=seconds["axis1"].astype("float64").replace(6, np.inf)))
     with pytest.raises(InputError, match="axis1: infinite"):
         read(tmp_path)
+    write(tmp_path, seconds.astype({"user_id": "float64"}))
+    with pytest.raises(InputError, match="user_id: float64"):  # 7.0 is no user of user_info.csv
+        read(tmp_path)
+    for few in (0, 16):
+        with pytest.raises(InputError, match=f"min_hr_seconds={few}: 1 to 15"):
+            read(tmp_path, min_hr_seconds=few)
     seconds["hr"] = seconds["hr"].where(seconds.index != 5).astype("Int64")
     write(tmp_path, seconds)
     with pytest.raises(InputError, match="row 6, hr: empty"):
