@@ -49,6 +49,7 @@ def joint_shared(
     that lie symmetrically about 1/2 add up to J/2 |e|: this is squared plus absolute error, and no
     quantile is estimated.
     """
+    _check_weights(mse_weight, quantile_weight)
     error = _error(prediction, target)
     return mse_weight * error.square() + quantile_weight * _pinball(error[..., None], quantiles)
 
@@ -66,6 +67,9 @@ def joint_heads(
     Source: Step2Heart, eq. (3), with an output of its own for the mean, f_0, and for each
     quantile of `heads`. prediction: (..., 1 + J), target: (...).
     """
+    if not heads:
+        raise InputError("loss.heads=[]: name at least one quantile")
+    _check_weights(mse_weight, quantile_weight)
     if prediction.shape != (*target.shape, 1 + len(heads)):
         raise ValueError(f"{1 + len(heads)} outputs a target, not {tuple(prediction.shape)}")
     if not mse_weight > 0:
@@ -131,8 +135,18 @@ def _error(prediction: Tensor, target: Tensor) -> Tensor:
     return target - prediction
 
 
+def _check_weights(mse_weight: float, quantile_weight: float) -> None:
+    for key, value in (("mse_weight", mse_weight), ("quantile_weight", quantile_weight)):
+        if not value >= 0:
+            raise InputError(f"loss.{key}={value}: 0 or more")
+    if mse_weight + quantile_weight == 0:
+        raise InputError("loss.mse_weight and loss.quantile_weight are 0: nothing is trained")
+
+
 def _pinball(error: Tensor, quantiles: Sequence[float]) -> Tensor:
     """(...,) the sum over quantiles of rho_a(e), of errors (..., J), or (..., 1) for all."""
+    if not quantiles:
+        raise InputError("loss.quantiles=[]: name at least one quantile")
     for level in quantiles:
         if not 0 < level < 1:
             raise InputError(f"loss: {level} is not a quantile: it lies between 0 and 1")

@@ -65,6 +65,7 @@ def build_trainer(
     if not batches:
         raise InputError("the training part has no windows (data.split, data.fractions)")
     given = dict(config["trainer"])
+    check_share(config, batches)
     _check_keys("trainer", given, pl.Trainer, OURS)
     _check_keys("early_stopping", config["early_stopping"], EarlyStopping, OURS_IN_STOPPING)
     given.pop("overfit_batches", None)  # done by the data: Lightning's way is for DataLoaders
@@ -123,6 +124,19 @@ def build_trainer(
         chosen = type(trainer.accelerator).__name__.removesuffix("Accelerator").lower()
         print(f"fitexp: training on {chosen} (accelerator=auto)", file=sys.stderr)
     return trainer
+
+
+def check_share(config: Config, batches: int) -> None:
+    """Raise InputError where trainer.limit_train_batches, a share, leaves no batch of an epoch."""
+    share = config["trainer"].get("limit_train_batches", 1.0)
+    if isinstance(share, float) and int(share * batches) < 1:
+        denser = ", or train on denser windows (data.train_stride)" * (
+            "train_stride" in config["data"]
+        )
+        raise InputError(
+            f"trainer.limit_train_batches={share:g} of {batches} batches is none: give 1.0, lower "
+            f"data.batch_size={config['data']['batch_size']}{denser}"
+        )
 
 
 def check_ranges(config: Config) -> None:

@@ -215,6 +215,11 @@ def test_heads_are_refused_for_series() -> None:
         (joint_heads, {"mse_weight": 0.0}, "loss.mse_weight=0.0"),
         (joint_heads, {"heads": [0.0, 0.5]}, "0.0 is not a quantile"),
         (joint_shared, {"quantiles": [0.5, 95]}, "95 is not a quantile"),
+        (joint_shared, {"quantiles": []}, r"quantiles=\[\]: name at least one"),
+        (joint_shared, {"mse_weight": -1.0}, "mse_weight=-1.0: 0 or more"),
+        (joint_shared, {"mse_weight": 0.0, "quantile_weight": 0.0}, "nothing is trained"),
+        (joint_heads, {"quantile_weight": -1.0}, "quantile_weight=-1.0: 0 or more"),
+        (joint_heads, {"heads": []}, r"heads=\[\]: name at least one"),
     ],
 )
 def test_keys_of_quantiles_are_checked(

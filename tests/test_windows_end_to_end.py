@@ -227,7 +227,7 @@ def test_every_experiment_of_windows_runs_two_steps(
     assert ("SIMULATED" in printed) == experiment.startswith("step2heart")
 
 
-def mmash(*, path: str | None, min_hr_seconds: int, max_hr: float) -> Epochs:
+def mmash(*, path: str | None, min_hr_seconds: int, heart_rate_bpm: list[float]) -> Epochs:
     """Eight men of a quarter of an hour more than a window."""
     given = [recording(user, 600) for user in range(8)]
     made = made_epochs(recordings=given)

@@ -19,6 +19,7 @@ from fitexp.data.spec import WorkoutSpec
 from fitexp.errors import InputError
 from fitexp.progress import epoch_line
 from fitexp.run import BEST, LAST, Run, write_json
+from fitexp.trainer import check_share
 from tests.toy_run import ALLOW, toy_run
 
 
@@ -207,7 +208,10 @@ def test_evaluate_refuses(whole: Run, override: str, message: str) -> None:
         ({"accelerator__accelerator": "abacus"}, "abacus"),
         ({"accelerator__accelerator": "mps"}, "torch sees no such device"),
         ({"accelerator__devices": 0}, "accelerator.devices=0"),
-        ({"trainer__limit_train_batches": 0.001}, "limit_train_batches"),
+        (
+            {"trainer__limit_train_batches": 0.001},
+            r"0\.001 of \d+ batches is none: .*batch_size=\d+$",
+        ),
         ({"trainer__overfit_batches": 0.5}, "overfit_batches=0.5: it takes a whole number, 0 up"),
         ({"trainer__overfit_batches": -1}, "overfit_batches=-1: it takes a whole number, 0 up"),
         ({"trainer__overfit_batches": True}, "overfit_batches=True: it takes a whole number, 0 up"),
@@ -224,6 +228,15 @@ def test_mistakes_are_told_before_training(
         worker.train(run, allow=ALLOW)
     assert run.status == "failed"
     assert not run.file(LAST).exists()
+
+
+def test_a_share_of_batches_that_is_none_names_what_makes_more() -> None:
+    node: dict[str, Any] = {"batch_size": 16, "train_stride": 4}
+    config = {"trainer": {"limit_train_batches": 0.03125}, "data": node}
+    check_share(config, 32)
+    check_share(config | {"trainer": {"limit_train_batches": 1}}, 1)
+    with pytest.raises(InputError, match=r"batch_size=16, or .* \(data\.train_stride\)"):
+        check_share(config, 31)
 
 
 class Stranger(torch.nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,7 +34,8 @@ def prepared(
     path = fields.pop("path")
     given = None if spec is None else spec.to_dict()
     reader = inspect.getsourcefile(targets.locate(protocol.source[targets.TARGET], allow))
-    key = digest(fields, fingerprint(path), fingerprint(reader), given, code_version())
+    files = [fingerprint(file) for file in (path, *_named(protocol.source, path), reader)]
+    key = digest(fields, files, given, code_version())
 
     def read() -> Prepared:
         table = targets.build(protocol.source, allow=allow, path=path)
@@ -46,6 +47,16 @@ def prepared(
         return make(table)
 
     return cached(key, read)
+
+
+def _named(source: Mapping[str, Any], path: str | None) -> list[Path]:
+    """Files that a source names, beside the file `path` or anywhere: its table of users."""
+    if path is None:
+        return []
+    folder = Path(path).expanduser()
+    folder = folder.parent if folder.is_file() else folder
+    words = [value for value in source.values() if isinstance(value, str)]
+    return [folder / word for word in words if word and (folder / word).is_file()]
 
 
 def _article(takes: type) -> str:

@@ -11,6 +11,7 @@ from fitexp.data.spec import WindowSpec
 from fitexp.errors import InputError
 from fitexp.models.both_ways import BiGRU
 from fitexp.models.context import check_choice
+from fitexp.models.events import check_dropout
 from fitexp.models.global_norm import GlobalNorm
 
 VARIANTS = {"A": (), "A/T": ("T",), "A/R": ("R",), "A/R/T": ("R", "T")}
@@ -63,6 +64,7 @@ class Step2Heart(nn.Module):
         for key, value in (("filters", filters), ("width", width), ("branch", branch)):
             if value < 1:
                 raise InputError(f"model.{key}={value}: it takes a whole number, 1 up")
+        check_dropout(dropout)
         if spec.answers != "last":
             raise InputError("Step2Heart answers behind its window only: use data.answers=last")
         if spec.steps < 6:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fitexp.data import splits
 from fitexp.data.prepare import Arrays
 from fitexp.errors import InputError
 from fitexp.models.fitted import FittedWindows, Float, Int
@@ -33,8 +34,9 @@ class UserMeanOracle(FittedWindows):
 
     def at(self, arrays: Arrays, windows: Int) -> Float:
         user = np.asarray(arrays["window_user"])
-        count = np.bincount(user)
-        total = np.bincount(user, weights=arrays["target"])
+        counted = np.concatenate([arrays[part] for part in splits.NAMES.values()])
+        count = np.bincount(user[counted])
+        total = np.bincount(user[counted], weights=_target(arrays, counted))
         asked = user[windows]
         return np.asarray(total[asked] / count[asked])
 

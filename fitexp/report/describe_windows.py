@@ -16,6 +16,7 @@ from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 from rich.table import Table
 
+from fitexp.data import splits
 from fitexp.data.prepare import Prepared
 from fitexp.report.describe import PARTS, rejections
 from fitexp.report.lag import lagged_correlation, liveliest, movement_of, recoveries
@@ -63,11 +64,16 @@ def _parts_table(prepared: Prepared) -> str:
     part, worn = np.asarray(arrays["user_part"]), np.asarray(arrays["wear_h"])
     rows = np.diff(arrays["begin"])
     missing = _of_users(np.isnan(arrays["heart_rate"]), arrays["begin"])
-    for label, users in [*((name, part == n) for n, name in PARTS.items()), ("all", part < 9)]:
+    window_user, behind = (
+        np.concatenate([np.asarray(arrays[of])[arrays[name]] for name in splits.NAMES.values()])
+        for of in ("window_user", "target")
+    )  # not those that networks alone are trained on
+    everyone = np.ones(len(part), bool)
+    for label, users in [*((name, part == n) for n, name in PARTS.items()), ("all", everyone)]:
         if not users.any():
             continue
-        chosen = users[np.asarray(arrays["window_user"])]
-        target = np.asarray(arrays["target"], np.float64)[chosen]
+        chosen = users[window_user]
+        target = behind[chosen].astype(np.float64)
         table.add_row(
             label,
             f"{users.sum():,}",

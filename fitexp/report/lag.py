@@ -27,7 +27,7 @@ def lagged_correlation(movement: ArrayLike, heart_rate: ArrayLike, lags: Sequenc
     x, y = np.asarray(movement, np.float64), np.asarray(heart_rate, np.float64)
     out = np.full(len(lags), np.nan)
     for i, lag in enumerate(lags):
-        early, late = (x[: len(x) - lag], y[lag:]) if lag >= 0 else (x[-lag:], y[:lag])
+        early, late = (x[: max(len(x) - lag, 0)], y[lag:]) if lag >= 0 else (x[-lag:], y[:lag])
         both = np.isfinite(early) & np.isfinite(late)
         a, b = early[both], late[both]
         if len(a) >= LEAST and np.ptp(a) > 0 and np.ptp(b) > 0:

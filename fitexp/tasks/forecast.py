@@ -161,5 +161,7 @@ def _takes(loss: Callable[[Tensor, Tensor], Tensor], heads: int) -> bool:
         try:
             made = torch.zeros(rows) if heads == 1 else torch.zeros(rows, heads)
             return loss(made, torch.zeros(rows)).shape == (rows,)
-        except (RuntimeError, IndexError, ValueError, TypeError, InputError):
+        except InputError:  # of its own keys
+            raise
+        except (RuntimeError, IndexError, ValueError, TypeError):
             return False

@@ -28,6 +28,14 @@ def test_the_oracle_is_the_tested_user_s_own_mean_and_says_so() -> None:
     assert "tested users" in model.described()["oracle"]
 
 
+def test_the_oracle_knows_no_windows_that_networks_alone_are_trained_on() -> None:
+    window_user = np.append(ARRAYS["window_user"], USER[ARRAYS["train"][0]])
+    arrays = {**ARRAYS, "window_user": window_user, "target": np.append(TARGET, np.nan)}
+    model = fitted_windows(ARRAYS, "user_mean_oracle")
+    found = model.predict(arrays, "train")["prediction"]
+    np.testing.assert_array_equal(found, model.predict(ARRAYS, "train")["prediction"])
+
+
 def test_resting_hr_is_scikit_learns_line() -> None:
     model = fitted_windows(ARRAYS, "resting_hr")
     train, val = ARRAYS["train"], ARRAYS["val"]

@@ -39,6 +39,15 @@ def test_amounts_of_parts_by_hand(tmp_path: Path) -> None:
         assert sum(int(found[part][i]) for part in ("train", "val", "test")) == int(found["all"][i])
 
 
+def test_windows_that_networks_alone_are_trained_on_are_not_described(tmp_path: Path) -> None:
+    plain = describe(prepared(tmp_path))
+    gone = [recording(user, 50 + user) for user in range(12)]
+    made = prepared(tmp_path, made_epochs(recordings=gone), train_stride=1, answers="every")
+    assert len(made.arrays["target"]) > len(made.arrays["train"]) + len(made.arrays["dense"])
+    assert rows(describe(made))["train"] == rows(plain)["train"]
+    assert rows(describe(made))["all"] == rows(plain)["all"]
+
+
 def gappy() -> list[Recording]:
     found = []
     for user in range(6):

@@ -120,6 +120,8 @@ def test_losses_of_other_tasks_are_refused() -> None:
     Forecast.check_loss(two_heads, "two_heads")
     with pytest.raises(InputError, match="cross_entropy is not for Forecast"):
         Forecast.check_loss(losses.cross_entropy, "cross_entropy")
+    with pytest.raises(InputError, match=r"2\.0 is not a quantile"):  # in the loss's own words
+        Forecast.check_loss(partial(losses.pinball, quantile=2.0), "pinball")
 
 
 @pytest.mark.parametrize(

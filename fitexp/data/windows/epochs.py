@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from fitexp.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,15 @@ class Epochs:
             raise ValueError(f"{self.source}: users must be named by different strings")
         if not users.columns.is_unique or not (users.dtypes == np.float64).all():
             raise ValueError(f"{self.source}: columns of users must be float64 and differ in name")
+
+
+def heart_rate_range(given: Sequence[float]) -> tuple[float, float]:
+    """The two numbers of a reader's key heart_rate_bpm, outside which a heart rate is missing."""
+    if len(given) != 2 or not 0 <= given[0] < given[1]:
+        raise InputError(
+            f"data.source.heart_rate_bpm={list(given)}: the lowest and the highest, as [30, 230]"
+        )
+    return given[0], given[1]
 
 
 def _check(holds: bool, recording: Recording, what: str) -> None:

@@ -21,8 +21,8 @@ from fitexp.data.exercises.text_tables import (
     require,
     to_numbers,
 )
-from fitexp.data.windows.epochs import Epochs, Recording
-from fitexp.data.windows.parquet_tables import open_parquet
+from fitexp.data.windows.epochs import Epochs, Recording, heart_rate_range
+from fitexp.data.windows.parquet_tables import is_number, open_parquet
 from fitexp.errors import InputError
 
 ROWS = 20_000
@@ -81,6 +81,13 @@ def epochs_table(
     as the user's `statics` (age_years, sex: 1 male, 0 female, ...); null: nothing is known.
     Raises InputError that names file, line or row, field and what to do.
     """
+    low, high = heart_rate_range(heart_rate_bpm)
+    if not step_s > 0:
+        raise InputError(f"data.source.step_s={step_s}: seconds from row to row, above 0")
+    if not 0 <= off_grid < 0.5:
+        raise InputError(f"data.source.off_grid={off_grid}: a share of a step, 0 to below 0.5")
+    if not max_gap_days > 0:
+        raise InputError(f"data.source.max_gap_days={max_gap_days}: days, above 0")
     if path is None or not Path(path).expanduser().is_file():
         raise InputError(f"data.path={path}: it must be a CSV or Parquet file, one row an epoch")
     file = Path(path).expanduser()
@@ -92,7 +99,6 @@ def epochs_table(
     rejected: dict[str, int] = {}
     if unused:
         rejected[f"users of {users} without a row"] = len(unused)
-    low, high = heart_rate_bpm
 
     def recordings() -> Iterator[Recording]:
         outside = 0
@@ -144,7 +150,7 @@ def _opened(
         with open_parquet(file, needed) as parquet:
             schema = parquet.schema_arrow
         columns = [field for field in schema if not INDEX.fullmatch(field.name)]
-        numeric = [field.name for field in columns if _is_number(field.type)]
+        numeric = [field.name for field in columns if is_number(field.type)]
         for name in measured:
             if name not in numeric:
                 raise InputError(f"{file}, {name}: {schema.field(name).type}, not numbers")
@@ -158,10 +164,6 @@ def _opened(
     if not series:
         raise InputError(f"{file}: no column of numbers besides {', '.join(needed)}")
     return _Table(file=file, user=user, time=time, heart_rate=heart_rate, series=series)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _blocks(table: _Table) -> Iterator[pd.DataFrame]:

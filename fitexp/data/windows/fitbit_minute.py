@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fitexp.data.exercises.text_tables import numbers, read_commas, require
-from fitexp.data.windows.epochs import Epochs, Recording
+from fitexp.data.windows.epochs import Epochs, Recording, heart_rate_range
 from fitexp.data.windows.parquet_tables import read_parquet
 from fitexp.errors import InputError
 
@@ -22,7 +22,7 @@ KEY = ["user_id", "minute"]
 WEIGHTS = {"WeightKg": "weight_kg", "BMI": "bmi"}
 
 
-def fitbit_minute(*, path: str | None) -> Epochs:
+def fitbit_minute(*, path: str | None, heart_rate_bpm: list[float]) -> Epochs:
     """Read the folder `path`.
 
     heart_rate_minute.parquet: user_id, minute (local time), heart_rate, steps, intensity;
@@ -30,9 +30,10 @@ def fitbit_minute(*, path: str | None) -> Epochs:
     WeightKg, BMI, several a user, averaged.
     Series: steps a minute and intensity (0 sedentary .. 3 very active). A minute that neither file
     has is absent (NaN); users without a heart rate are left out. Where the files differ, the one
-    with the heart rate counts.
+    with the heart rate counts. Heart rates outside `heart_rate_bpm` are missing, and counted.
     Raises InputError that names file, row or column, and what to do.
     """
+    low, high = heart_rate_range(heart_rate_bpm)
     if path is None or not Path(path).expanduser().is_dir():
         raise InputError(f"data.path={path}: it must be the folder with heart_rate_minute.parquet")
     folder = Path(path).expanduser()
@@ -44,10 +45,13 @@ def fitbit_minute(*, path: str | None) -> Epochs:
     both = with_heart_rate.index.intersection(steps.index)
     differ = (with_heart_rate.loc[both, list(SERIES)] != steps.loc[both]).any(axis=1)
     minutes = with_heart_rate.combine_first(steps)[["heart_rate", *SERIES]]
+    outside = minutes["heart_rate"].notna() & ~minutes["heart_rate"].between(low, high)
+    minutes["heart_rate"] = minutes["heart_rate"].mask(outside)
     weights = _weights(sorted(folder.glob("weight_log*.csv")))
     rejected = {
         "users without a heart rate": len(others),
         "minutes whose steps or intensity differ between the files": int(differ.sum()),
+        f"heart rates outside {low:g}..{high:g} bpm (missing)": int(outside.sum()),
     }
 
     def recordings() -> Iterator[Recording]:
@@ -63,7 +67,8 @@ def fitbit_minute(*, path: str | None) -> Epochs:
         recordings=recordings,
         rejected={reason: count for reason, count in rejected.items() if count},
         notes={
-            "heart rate": "optical, at the wrist, a value a minute, as the maker gives it",
+            "heart rate": "optical, at the wrist, a value a minute, as the maker gives it; "
+            f"{low:g}..{high:g} bpm",
             "series": "steps a minute; intensity 0 sedentary .. 3 very active",
             "absent": "where only the file with the heart rate reaches, minutes without one",
         },
@@ -72,7 +77,7 @@ def fitbit_minute(*, path: str | None) -> Epochs:
 
 def _minutes(file: Path, columns: list[str]) -> pd.DataFrame:
     """These columns as float32, indexed by user_id (str) and minute since 1970 (int64), sorted."""
-    frame = read_parquet(file, [*KEY, *columns])
+    frame = read_parquet(file, [*KEY, *columns], numbers=columns)
     times = frame["minute"]
     if not pd.api.types.is_datetime64_dtype(times):
         raise InputError(f"{file}, minute: not a local date and time but {times.dtype}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fitexp.data.exercises.text_tables import keys, numbers, read_commas
 from fitexp.data.sequences import Float, Int
-from fitexp.data.windows.epochs import Epochs, Recording
+from fitexp.data.windows.epochs import Epochs, Recording, heart_rate_range
 from fitexp.data.windows.parquet_tables import read_parquet
 from fitexp.errors import InputError
 
@@ -34,36 +34,46 @@ COLUMNS = ["user_id", "day", "second_of_day", *AXES, "vector_magnitude", "steps"
 USERS = {"Age": "age_years", "Height": "height_cm", "Weight": "weight_kg"}
 
 
-def mmash(*, path: str | None, min_hr_seconds: int, max_hr: float) -> Epochs:
+def mmash(*, path: str | None, min_hr_seconds: int, heart_rate_bpm: list[float]) -> Epochs:
     """Read the folder `path` with actigraph.parquet and user_info.csv.
 
     Bin of a second: ((day - 1) * 86400 + second of the day) // 15, from a man's first to the one
     before his last, which the end of the recording cuts. Series of a bin, in counts a second:
     mean and standard deviation of each axis, mean, standard deviation and maximum of the vector
     magnitude, and the sum of steps, over the seconds that the file has; NaN where it has none. The
-    heart rate is the mean of at least `min_hr_seconds` seconds not above `max_hr` (bpm), else NaN.
+    heart rate is the mean of at least `min_hr_seconds` seconds inside `heart_rate_bpm`, else NaN.
     Day -29 is read as day 2. Age 0 is missing.
     The date is not known: day 1 is called 1970-01-01, so the hour is right and the month is not.
     Raises InputError that names file, row or column, and what to do.
     """
+    low, high = heart_rate_range(heart_rate_bpm)
+    if not 1 <= min_hr_seconds <= STEP_S:
+        raise InputError(f"data.source.min_hr_seconds={min_hr_seconds}: 1 to {STEP_S}")
     if path is None or not Path(path).expanduser().is_dir():
         raise InputError(f"data.path={path}: it must be the folder with actigraph.parquet")
     folder = Path(path).expanduser()
     file = folder / "actigraph.parquet"
-    seconds = read_parquet(file, COLUMNS)
+    seconds = read_parquet(file, COLUMNS, numbers=COLUMNS[1:])
+    if seconds["user_id"].dtype.kind == "f":
+        raise InputError(f"{file}, user_id: {seconds['user_id'].dtype}, not whole numbers or texts")
     day = seconds["day"].astype("int64").replace(MISPRINTED, MEANT)
     for row in seconds.index[~day.isin([1, 2])][:1]:
         raise InputError(f"{file}, row {row + 1}, day: {day.loc[row]} must be 1 or 2")
-    seconds["time"] = (day - 1) * DAY_S + seconds["second_of_day"].astype("int64")
+    second = seconds["second_of_day"]
+    for row in seconds.index[~second.between(0, DAY_S - 1)][:1]:
+        raise InputError(
+            f"{file}, row {row + 1}, second_of_day: {second.loc[row]} must be 0 to {DAY_S - 1}"
+        )
+    seconds["time"] = (day - 1) * DAY_S + second.astype("int64")
     again = seconds.duplicated(["user_id", "time"])
     for row in seconds.index[again][:1]:
         raise InputError(f"{file}, row {row + 1}: a second time for this user; keep one row")
-    wrong = seconds["hr"] > max_hr
+    wrong = ~seconds["hr"].between(low, high)
     seconds["hr"] = seconds["hr"].mask(wrong)
     by_user = {str(user): rows for user, rows in seconds.groupby("user_id")}
     users = _users(folder / "user_info.csv")
     rejected = {
-        f"seconds with a heart rate above {max_hr:g} bpm (missing)": int(wrong.sum()),
+        f"seconds with a heart rate outside {low:g}..{high:g} bpm (missing)": int(wrong.sum()),
         "users without a row in user_info.csv (kept)": len(set(by_user) - set(users.index)),
     }
 
@@ -81,7 +91,7 @@ def mmash(*, path: str | None, min_hr_seconds: int, max_hr: float) -> Epochs:
         rejected={reason: count for reason, count in rejected.items() if count},
         notes={
             "heart rate": f"chest strap, mean of {min_hr_seconds} seconds or more, "
-            f"at most {max_hr:g} bpm",
+            f"{low:g}..{high:g} bpm",
             "series": "counts a second of a wrist accelerometer, not g; steps in 15 s",
             "time": "the date is not known; the hour is",
             "people": "healthy young men",

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,9 +34,20 @@ def open_parquet(file: Path, needed: Iterable[str]) -> pq.ParquetFile:
     return table
 
 
-def read_parquet(file: Path, columns: list[str]) -> pd.DataFrame:
-    """These columns of the file; InputError where one has an empty field."""
+def is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def read_parquet(file: Path, columns: list[str], *, numbers: list[str]) -> pd.DataFrame:
+    """These columns of the file; InputError where one has an empty field.
+
+    numbers: those of them that must hold finite numbers.
+    """
     with open_parquet(file, columns) as table:
+        for name in numbers:
+            kind = table.schema_arrow.field(name).type
+            if not is_number(kind):
+                raise InputError(f"{file}, {name}: {kind}, not numbers")
         try:
             frame: pd.DataFrame = table.read(columns).to_pandas()
         except (OSError, pa.ArrowException) as error:
@@ -43,4 +55,7 @@ def read_parquet(file: Path, columns: list[str]) -> pd.DataFrame:
     for name in columns:
         for row in frame.index[frame[name].isna()][:1]:
             raise InputError(f"{file}, row {row + 1}, {name}: empty; leave the row out")
+    for name in numbers:
+        for row in frame.index[np.isinf(frame[name].to_numpy(np.float64))][:1]:
+            raise InputError(f"{file}, row {row + 1}, {name}: infinite; leave the row out")
     return frame

@@ -50,7 +50,7 @@ class Windows:
     device for less than `min_wear_h` hours. Absent values are 0 before they are scaled.
     train_stride, train_max_absent: networks are trained on denser windows of the training users
     (null: as above), with answers=every also where the last target is missing; baselines, scaling
-    and embeddings go by the windows above.
+    and embeddings go by the windows above. A source with windows of its own takes no stride.
     answers: "last", the target behind the window; "every", while training, the heart rate behind
     each of its epochs from number `from_step` on. Tested is the last in both.
     split: users are disjoint; folds null: `fractions` of the users (shuffled by split_seed); else
@@ -303,7 +303,7 @@ def _read(
     )
     known: set[str] = set()
     for recording in epochs.recordings():
-        _check_recording(recording, epochs, protocol.steps, known)
+        _check_recording(recording, epochs, protocol, known)
         values = recording.series[:, list(chosen)]
         absent = np.asarray(np.isnan(values).any(axis=1))
         worn = float((~absent).sum() * epochs.step_s / 3600)
@@ -333,7 +333,9 @@ def _read(
     return found
 
 
-def _check_recording(recording: Recording, epochs: Epochs, steps: int, known: set[str]) -> None:
+def _check_recording(
+    recording: Recording, epochs: Epochs, protocol: Windows, known: set[str]
+) -> None:
     """What only the stream can show; `known`: the users before. Raises InputError."""
     where = f"{epochs.source}, user {recording.user}"
     width = recording.series.shape[1]
@@ -347,11 +349,17 @@ def _check_recording(recording: Recording, epochs: Epochs, steps: int, known: se
         raise InputError(f"{where}: infinite values; a source gives NaN for what is absent")
     if recording.first is not None and len(recording.first):
         own = len(recording.series) - int(recording.first.max())
-        if own != steps:
+        if own != protocol.steps:
             raise InputError(
                 f"{where}: the source's own windows have {own} epochs: give data.steps={own}, "
-                f"not {steps}"
+                f"not {protocol.steps}"
             )
+        for key in ("stride", "train_stride"):
+            if getattr(protocol, key) is not None:
+                raise InputError(
+                    f"data.{key}={getattr(protocol, key)}: {epochs.source} has windows of its own, "
+                    f"no others can be cut; give data.{key}=null"
+                )
 
 
 def _with_logs(values: NDArray[Any], log: bool) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fitexp.data.exercises.text_tables import read_commas, require
 from fitexp.data.sequences import Float, Int
-from fitexp.data.windows.epochs import Epochs, Recording
+from fitexp.data.windows.epochs import Epochs, Recording, heart_rate_range
 from fitexp.data.windows.safe_npy import open_npy
 from fitexp.errors import InputError
 
@@ -61,7 +61,13 @@ class _Part:
 
 
 def window_arrays(
-    *, path: str | None, windows: str, targets: str, features: str, step_s: float
+    *,
+    path: str | None,
+    windows: str,
+    targets: str,
+    features: str,
+    step_s: float,
+    heart_rate_bpm: list[float],
 ) -> Epochs:
     """Read the folder `path`: arrays that match `windows` and `targets`, in the order of names.
 
@@ -74,8 +80,12 @@ def window_arrays(
     that the hour of each is right (to the minute; the days between them are not known, nor the
     year: the first window begins on the first of its month in 1970). Where the clock is missing,
     windows follow one another and `start_s` is NaN.
+    Heart rates and answers outside `heart_rate_bpm` are missing; answers are counted.
     Raises InputError that names file, window or column, and what to do.
     """
+    low, high = heart_rate_range(heart_rate_bpm)
+    if not step_s > 0:
+        raise InputError(f"data.source.step_s={step_s}: seconds from step to step, above 0")
     if path is None or not Path(path).expanduser().is_dir():
         raise InputError(f"data.path={path}: it must be the folder with {windows} and {targets}")
     folder = Path(path).expanduser()
@@ -89,9 +99,19 @@ def window_arrays(
     known = {ours: theirs for ours, theirs in USERS.items() if theirs[0] in column}
     firsts = np.stack([parts[number].first_steps[row] for (number, row), *_ in places.values()])
 
+    def clean(bpm: NDArray[np.float32]) -> int:
+        """Put NaN for what is outside; how much that was."""
+        wrong = (bpm < low) | (bpm > high)
+        bpm[wrong] = np.nan
+        return int(wrong.sum())
+
+    outside = sum(clean(part.targets) for part in parts)
+
     def recordings() -> Iterator[Recording]:
         for user, mine in places.items():
-            yield _recording(user, np.array(mine), parts, column, step_s)
+            found = _recording(user, np.array(mine), parts, column, step_s)
+            clean(found.heart_rate)
+            yield found
 
     return Epochs(
         source="window_arrays",
@@ -106,9 +126,9 @@ def window_arrays(
             index=pd.Index(list(places), dtype="str"),
         ),
         recordings=recordings,
-        rejected={},
+        rejected={f"answers outside {low:g}..{high:g} bpm (missing)": outside} if outside else {},
         notes={
-            "heart rate": "mean_hr of the arrays, as it is",
+            "heart rate": f"mean_hr of the arrays, {low:g}..{high:g} bpm",
             "series": "milli-g",
             "time": "hour and minute of each window; month of the user's first; no date",
             "users": "column id; windows without one are one user a file",

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fitexp.data.windows.epochs import Epochs, Recording
+from fitexp.data.windows.epochs import Epochs, Recording, heart_rate_range
+from fitexp.errors import InputError
 
 RECORDING: dict[str, Any] = {
     "user": "a",
@@ -72,3 +73,10 @@ def test_recordings_that_do_not_agree(change: dict[str, Any]) -> None:
 def test_epochs_that_do_not_agree(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="made: "):
         Epochs(**EPOCHS | change)
+
+
+def test_ranges_of_heart_rates() -> None:
+    assert heart_rate_range([30, 220]) == (30, 220)
+    for wrong in ([30], [230, 30], [-1, 230], [float("nan"), 230]):
+        with pytest.raises(InputError, match="heart_rate_bpm"):
+            heart_rate_range(wrong)

@@ -19,6 +19,7 @@ from fitexp.data.windows import epochs_table as module
 from fitexp.data.windows.epochs import Epochs, Recording
 from fitexp.data.windows.epochs_table import epochs_table
 from fitexp.errors import InputError
+from tests.data.windows.made import protocol
 
 DEFAULTS: dict[str, Any] = {
     "users": None,
@@ -253,6 +254,10 @@ def test_a_byte_that_is_no_text_is_named(tmp_path: Path) -> None:
         (TEXT, {"series": ["enmo", "step"]}, "no column 'step'; did you mean its column 'steps'"),
         (TEXT, {"series": ["time"]}, "named twice"),
         ("user,time,heart_rate\na,1,60\n", {}, "no column of numbers besides"),
+        (TEXT, {"step_s": 0.0}, "step_s=0.0: seconds from row to row"),
+        (TEXT, {"off_grid": -1}, "off_grid=-1: a share"),
+        (TEXT, {"max_gap_days": 0}, "max_gap_days=0: days"),
+        (TEXT, {"heart_rate_bpm": [230, 30]}, "heart_rate_bpm"),
         (TEXT, {"users": "users.csv"}, r"users\.csv: cannot be read"),
     ],
 )
@@ -331,3 +336,16 @@ def test_a_large_table_is_streamed(tmp_path: Path) -> None:
 def _schema(names: list[str]) -> pa.Schema:
     kinds = {"user": pa.string(), "time": pa.float64(), "heart_rate": pa.float32()}
     return pa.schema([*kinds.items(), *((name, pa.float32()) for name in names)])
+
+
+def test_another_table_of_users_is_read_again(tmp_path: Path) -> None:
+    """The cache of prepared arrays goes by the table of users too."""
+    file = tmp_path / "table.csv"
+    regular(6, 20).to_csv(file, index=False)
+    source = {**DEFAULTS, "_target_": "fitexp.data.windows.epochs_table.epochs_table"}
+    source |= {"users": "users.csv"}
+    for bmi in (20.0, 30.0):
+        rows = "".join(f"{user},{bmi}\n" for user in regular(6, 20)["user"].unique())
+        (tmp_path / "users.csv").write_text(f"user,bmi\n{rows}")
+        made = protocol(path=str(file), source=source).prepare()
+        assert made.arrays["users"].tolist() == [[bmi]] * 6

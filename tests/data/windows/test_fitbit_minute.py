@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fitexp.data.windows.epochs import Epochs
 from fitexp.data.windows.fitbit_minute import fitbit_minute
 from fitexp.errors import InputError
 
@@ -25,6 +26,10 @@ def write(folder: Path, beats: pd.DataFrame, steps: pd.DataFrame) -> str:
     return str(folder)
 
 
+def read(path: str | None) -> Epochs:
+    return fitbit_minute(path=path, heart_rate_bpm=[30, 230])
+
+
 BEATS = minutes(5, [0, 1, 4], heart_rate=[60, 61, 64], steps=[1, 2, 3], intensity=[0, 0, 1])
 STEPS = pd.concat(
     [
@@ -35,7 +40,7 @@ STEPS = pd.concat(
 
 
 def test_two_files_on_one_grid(tmp_path: Path) -> None:
-    epochs = fitbit_minute(path=write(tmp_path, BEATS, STEPS))
+    epochs = read(write(tmp_path, BEATS, STEPS))
     (recording,) = epochs.recordings()
     nan = np.nan
     assert (recording.user, epochs.step_s) == ("5", 60.0)
@@ -55,22 +60,33 @@ def test_two_files_on_one_grid(tmp_path: Path) -> None:
 
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"folder with heart_rate_minute\.parquet"):
-        fitbit_minute(path=None)
+        read(None)
     late = BEATS.assign(minute=BEATS["minute"] + pd.Timedelta(seconds=7))
     with pytest.raises(InputError, match=r"row 1, minute: .*07:00:07 is not a full minute"):
-        fitbit_minute(path=write(tmp_path, late, STEPS))
+        read(write(tmp_path, late, STEPS))
     with pytest.raises(InputError, match="row 4: a second time for this user"):
-        fitbit_minute(path=write(tmp_path, pd.concat([BEATS, BEATS.iloc[:1]]), STEPS))
+        read(write(tmp_path, pd.concat([BEATS, BEATS.iloc[:1]]), STEPS))
     with pytest.raises(InputError, match="not a local date and time but"):
-        fitbit_minute(path=write(tmp_path, BEATS.assign(minute=[0, 1, 2]), STEPS))
+        read(write(tmp_path, BEATS.assign(minute=[0, 1, 2]), STEPS))
     zoned = BEATS.assign(minute=BEATS["minute"].dt.tz_localize("UTC"))
     with pytest.raises(InputError, match="not a local date and time but"):
-        fitbit_minute(path=write(tmp_path, zoned, STEPS))
+        read(write(tmp_path, zoned, STEPS))
+    words = BEATS.assign(heart_rate=BEATS["heart_rate"].astype("str"))
+    with pytest.raises(InputError, match=r"heart_rate: .*string, not numbers"):
+        read(write(tmp_path, words, STEPS))
+
+
+def test_impossible_heart_rates_are_missing(tmp_path: Path) -> None:
+    epochs = read(write(tmp_path, BEATS.assign(heart_rate=[0, 231, 64]), STEPS))
+    (recording,) = epochs.recordings()
+    assert np.flatnonzero(np.isfinite(recording.heart_rate)).tolist() == [4]
+    assert np.isfinite(recording.series[:2]).all()
+    assert epochs.rejected["heart rates outside 30..230 bpm (missing)"] == 2
 
 
 @pytest.mark.slow
 def test_the_real_files(real_data: Path) -> None:
-    epochs = fitbit_minute(path=str(real_data / "fitbit-minute"))
+    epochs = read(str(real_data / "fitbit-minute"))
     found = list(epochs.recordings())
     assert [r.user for r in found] == ["2022484408", "2347167796", "5553957443", "8877689391"]
     assert sum(int(np.isfinite(r.heart_rate).sum()) for r in found) == 116_660

@@ -18,6 +18,7 @@ SECONDS = [
     *[(30 + s, s, 0, 2, 1, 60 + s, 3.0) for s in range(6)],  # bin 2: six seconds
     (44, 6, 0, 2, 1, 230, 10.0),  # and one whose heart rate is not possible
     *[(60 + s, 1, 1, 1, 0, 70, 0.0) for s in range(4)],  # bin 4: four seconds, bin 3: none
+    (70, 1, 1, 1, 0, 29, 0.0),  # and one whose heart rate is not possible either
     (80, 9, 9, 9, 9, 90, 9.0),  # bin 5: the last, cut
 ]
 COLUMNS = ["second_of_day", "axis1", "axis2", "axis3", "steps", "hr", "vector_magnitude"]
@@ -39,7 +40,7 @@ def table() -> pd.DataFrame:
 
 
 def read(folder: Path, **changes: Any) -> Epochs:
-    return mmash(path=str(folder), **({"min_hr_seconds": 5, "max_hr": 220} | changes))
+    return mmash(path=str(folder), **({"min_hr_seconds": 5, "heart_rate_bpm": [30, 220]} | changes))
 
 
 def test_bins_by_hand(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_bins_by_hand(tmp_path: Path) -> None:
     np.testing.assert_array_equal(seven.heart_rate, np.float32([62.5, nan, nan]))
     assert len(eight.series) == 86400 // 15 + 3  # from the first bin of day 1 to that of day 2
     np.testing.assert_array_equal(eight.series[-3:], eight.series[:3])
-    assert epochs.rejected == {"seconds with a heart rate above 220 bpm (missing)": 3}
+    assert epochs.rejected == {"seconds with a heart rate outside 30..220 bpm (missing)": 6}
     four = next(read(tmp_path, min_hr_seconds=4).recordings())
     np.testing.assert_array_equal(four.heart_rate, np.float32([62.5, nan, 70]))
 
@@ -88,6 +89,22 @@ def test_mistakes(tmp_path: Path) -> None:
     write(tmp_path, seconds.rename(columns={"hr": "heart"}))
     with pytest.raises(InputError, match="0 columns 'hr'"):
         read(tmp_path)
+    for name in ("day", "second_of_day", "hr", "axis2"):
+        write(tmp_path, seconds.astype({name: "str"}))
+        with pytest.raises(InputError, match=rf"{name}: .*string, not numbers"):
+            read(tmp_path)
+    write(tmp_path, seconds.assign(second_of_day=seconds["second_of_day"] + 86400))
+    with pytest.raises(InputError, match="row 1, second_of_day: 86430 must be 0 to 86399"):
+        read(tmp_path)
+    write(tmp_path, seconds.assign(axis1=seconds["axis1"].astype("float64").replace(6, np.inf)))
+    with pytest.raises(InputError, match="axis1: infinite"):
+        read(tmp_path)
+    write(tmp_path, seconds.astype({"user_id": "float64"}))
+    with pytest.raises(InputError, match="user_id: float64"):  # 7.0 is no user of user_info.csv
+        read(tmp_path)
+    for few in (0, 16):
+        with pytest.raises(InputError, match=f"min_hr_seconds={few}: 1 to 15"):
+            read(tmp_path, min_hr_seconds=few)
     seconds["hr"] = seconds["hr"].where(seconds.index != 5).astype("Int64")
     write(tmp_path, seconds)
     with pytest.raises(InputError, match="row 6, hr: empty"):

@@ -157,6 +157,9 @@ def test_a_source_with_windows_of_its_own_keeps_them(tmp_path: Path) -> None:
         for u in range(12)
     ]
     made = prepared(tmp_path, made_epochs(recordings=own))
+    for key in ("stride", "train_stride"):
+        with pytest.raises(InputError, match=f"data.{key}=4: made has windows of its own"):
+            prepared(tmp_path, made_epochs(recordings=own), **{key: 4})
     assert len(made.arrays["target"]) == 36
     assert made.arrays["target"][:3].tolist() == [80, 81, 82]
 

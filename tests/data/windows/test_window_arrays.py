@@ -51,9 +51,14 @@ def write(folder: Path, number: int, windows: list[Any], dtype: Any = np.float32
     (folder / "names.csv").write_text("\n".join(["features_used", *FEATURES]) + "\n")
 
 
-def read(folder: Path) -> Epochs:
+def read(folder: Path, low: float = 0.0, high: float = 1000.0) -> Epochs:
     return window_arrays(
-        path=str(folder), windows="X*.npy", targets="Y*.npy", features="names.csv", step_s=15.0
+        path=str(folder),
+        windows="X*.npy",
+        targets="Y*.npy",
+        features="names.csv",
+        step_s=15.0,
+        heart_rate_bpm=[low, high],
     )
 
 
@@ -115,6 +120,19 @@ def test_one_window_without_a_clock_hides_the_time(tmp_path: Path) -> None:
     assert len(recording.series) == 2 * T
 
 
+def test_impossible_heart_rates_are_missing(tmp_path: Path) -> None:
+    write(tmp_path, 1, [window(1, value=60.0), window(1, value=60.0)])
+    np.save(tmp_path / "Y1.npy", [0.0, 90.0])
+    (plain,), epochs = read(tmp_path).recordings(), read(tmp_path, 30, 61.5)
+    (recording,) = epochs.recordings()
+    high = plain.heart_rate > 61.5
+    assert 0 < high.sum() < len(high)
+    np.testing.assert_array_equal(np.isnan(recording.heart_rate), high)
+    assert recording.target is not None
+    np.testing.assert_array_equal(np.isnan(recording.target), [True, True])
+    assert epochs.rejected == {"answers outside 30..61.5 bpm (missing)": 2}
+
+
 def test_mistakes(tmp_path: Path) -> None:
     write(tmp_path, 1, [window(1), window(2)])
     np.save(tmp_path / "Y1.npy", np.zeros(3))
@@ -148,6 +166,7 @@ def test_the_release_s_sample(real_data: Path) -> None:
         targets="Y*.npy",
         features="_features_used_deep_learning.csv",
         step_s=15.0,
+        heart_rate_bpm=[30, 230],
     )
     (recording,) = epochs.recordings()
     assert recording.series.shape == (512, 10)
