@@ -27,11 +27,12 @@ def samples(
 ) -> Iterator[tuple[Array, Array]]:
     """Local times (n,) in s since 1970 and acceleration (3, n) in g, n > 0.
 
-    Samples that lack an axis are left out and counted in `rejected`.
+    Samples that lack an axis, and those of 0, 0, 0 (ActiGraph's idle sleep, damaged blocks: no
+    gravity in them), are left out and counted in `rejected`.
     Raises InputError where times go back or jump by a month, or where the unit is not g.
     """
     table = LongTable(file=file, numbers=AXES, words=(), utc_offset_h=utc_offset_h)
-    last, row = np.nan, 0
+    last, row, checked = np.nan, 0, False
     for time_s, a in device_chunks(file) if file.suffix.lower() in READERS else _table(table):
         since = np.diff(time_s, prepend=last)
         for at in np.flatnonzero((since < 0) | (since > LONGEST_GAP_S))[:1]:
@@ -39,14 +40,22 @@ def samples(
             if since[at] < 0:
                 how = f"goes back by {-since[at]:.6g} s; sort the rows by time"
             raise table.error(row + int(at), "time", how)
-        whole = np.isfinite(a).all(axis=0)
-        if not whole.all():
-            rejected["samples without x, y or z"] += int((~whole).sum())
-        if row == 0 and whole.any():
-            _check_unit(file, a[:, whole])
         last, row = time_s[-1], row + len(time_s)
-        if whole.any():
-            yield time_s[whole], a[:, whole]
+        lacking, zero = np.isnan(a).any(axis=0), (a == 0.0).all(axis=0)
+        for left_out, reason in (
+            (lacking, "samples without x, y or z"),
+            (zero, "samples of 0, 0, 0: a device asleep, or damaged"),
+        ):
+            if left_out.any():
+                rejected[reason] += int(left_out.sum())
+        kept = ~(lacking | zero)
+        if not kept.any():
+            continue
+        time_s, a = time_s[kept], a[:, kept]
+        if not checked:
+            _check_unit(file, a)
+            checked = True
+        yield time_s, a
 
 
 def _table(table: LongTable) -> Iterator[tuple[Array, Array]]:

@@ -133,6 +133,32 @@ def test_heart_rate_and_users_are_optional(folder: Path) -> None:
     assert not epochs.rejected
 
 
+def test_a_device_asleep_writes_zeros_and_these_are_no_samples(tmp_path: Path) -> None:
+    """Not still windows of 0 g, for the calibration; no step of 1 g, for the filter."""
+    frame = samples(minutes=6.0)
+    asleep = (frame.index >= 1500) & (frame.index < 3300)
+    write(frame[~asleep], tmp_path / "gap" / "acceleration" / "u.csv")
+    frame.loc[asleep, ["x", "y", "z"]] = 0.0
+    write(frame, tmp_path / "zero" / "acceleration" / "u.csv")
+    zero, gap = read(tmp_path / "zero"), read(tmp_path / "gap")
+    (found,), (expected,) = zero.recordings(), gap.recordings()
+    np.testing.assert_array_equal(found.series, expected.series)
+    assert np.isfinite(found.series).all(axis=1).tolist() == [True] * 5 + [False] * 6 + [True] * 13
+    assert zero.rejected == {"samples of 0, 0, 0: a device asleep, or damaged": 1800}
+
+
+def test_the_unit_is_checked_on_the_first_samples_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = samples(minutes=1.0)
+    frame[["x", "y", "z"]] *= 9.80665
+    frame.loc[:500, "x"] = np.nan
+    write(frame, tmp_path / "acceleration" / "u.parquet")
+    monkeypatch.setattr(long_tables, "ROWS", 100)
+    with pytest.raises(InputError, match="m/s2: divide"):
+        list(read(tmp_path).recordings())
+
+
 def scaled(factor: float) -> Callable[[list[str]], list[str]]:
     def edit(lines: list[str]) -> list[str]:
         rows = [line.split(",") for line in lines[1:]]
