@@ -3,7 +3,7 @@
 van Hees, Fang, Langford, Assah, Mohammad, da Silva, Trenell, White, Wareham, Brage: Autocalibration
 of accelerometer data for free-living physical activity assessment using local gravity and
 temperature (J Appl Physiol 117:738-744, 2014). Departure: no term for temperature, and one fit to
-the whole recording.
+the whole recording, however short (GGIR wants 72 h of it).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ WITHIN_G = 2.0  # a still axis beyond it is no gravity
 SPREAD_G = 0.3  # still windows must lie beyond +0.3 g and -0.3 g on every axis
 FEWEST = 10  # still windows
 CLOSE_G = 0.01  # windows this close to the sphere weigh alike
+GOOD_MG = 10.0  # mean error of still windows after a good fit (GGIR's limit too)
 ROUNDS = 1000
 SETTLED_G = 1e-9
 
