@@ -46,17 +46,19 @@ def samples(
                 raise InputError(f"{file}, sample {row + at + 1}, time: {how}")
             raise table.error(row + int(at), "time", how)
         last, row = time_s[-1], row + len(time_s)
-        lacking, zero = np.isnan(a).any(axis=0), (a == 0.0).all(axis=0)
-        for left_out, reason in (
-            (lacking, "samples without x, y or z"),
-            (zero, "samples of 0, 0, 0: a device asleep, or damaged"),
-        ):
-            if left_out.any():
-                rejected[reason] += int(left_out.sum())
-        kept = ~(lacking | zero)
-        if not kept.any():
+        squares = np.einsum("kn,kn->n", a, a)
+        kept = squares > 0.0
+        if not kept.all():
+            lacking = int(np.isnan(squares).sum())
+            for number, reason in (
+                (lacking, "samples without x, y or z"),
+                (int((~kept).sum()) - lacking, "samples of 0, 0, 0: a device asleep, or damaged"),
+            ):
+                if number:
+                    rejected[reason] += number
+            time_s, a = time_s[kept], a[:, kept]
+        if not len(time_s):
             continue
-        time_s, a = time_s[kept], a[:, kept]
         if not checked:
             _check_unit(file, a)
             checked = True
