@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from fitexp.errors import InputError
 
-ROWS = 1 << 14  # of a chunk of Parquet
+ROWS = 1 << 13  # of a chunk of Parquet
 BLOCK_BYTES = 1 << 18  # of a chunk of CSV
 MISSING = ["", "NA", "NaN", "nan", "null"]
 ZONE = re.compile(r"(?:Z|([+-])(\d\d):?(\d\d)?)$")
