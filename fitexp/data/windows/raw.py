@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fitexp.data.exercises.text_tables import keys, numbers, read_commas
-from fitexp.data.windows.calibration import GOOD_MG, Calibration, StillWindows, calibrate
+from fitexp.data.windows.calibration import Calibration, StillWindows, calibrate
 from fitexp.data.windows.devices import EXPORTED, READERS
 from fitexp.data.windows.epochs import Epochs, Recording
 from fitexp.data.windows.heart_rates import HEART_RATE_BPM, Means, heart_rate_table, heart_rates
@@ -185,8 +185,6 @@ class _Study:
             self.count(f"users left uncalibrated (kept): {calibration.reason}")
         else:
             used.append(calibration)
-            if calibration.after_mg > GOOD_MG:
-                self.count(f"users calibrated, still windows {GOOD_MG:g} mg off or more (kept)")
         words = f"to local gravity, {len(used)} users"
         if used:
             before, after = np.mean([(c.before_mg, c.after_mg) for c in used], axis=0)
