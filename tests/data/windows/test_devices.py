@@ -26,7 +26,7 @@ from tests.data.windows.made_device import (
     write_cwa,
 )
 from tests.data.windows.made_raw import START_S, read
-from tests.data.windows.test_calibration import RATE_HZ as made_rate_hz
+from tests.data.windows.test_calibration import RATE_HZ as CALIBRATION_HZ
 from tests.data.windows.test_calibration import day, directions
 
 START = datetime(2024, 3, 1, 8)  # START_S
@@ -83,15 +83,15 @@ def test_calibration_and_enmo_are_those_of_scikit_digital_health() -> None:
     time_s, a = day(directions(1500))
     still = StillWindows()
     still.push(time_s, a)
-    ours = calibrate(still.means(made_rate_hz))
+    ours = calibrate(still.means(CALIBRATION_HZ))
     theirs = preprocessing.CalibrateAccelerometer(min_hours=1).predict(
-        time=time_s, accel=np.ascontiguousarray(a.T), fs=made_rate_hz
+        time=time_s, accel=np.ascontiguousarray(a.T), fs=CALIBRATION_HZ
     )
     np.testing.assert_allclose(ours.gain, theirs["scale"], atol=5e-4)
     np.testing.assert_allclose(ours.offset_g, theirs["offset"] * theirs["scale"], atol=5e-4)
-    stream = EpochStream(rate_hz=made_rate_hz, gap_s=1.0, min_share=0.5)
+    stream = EpochStream(rate_hz=CALIBRATION_HZ, gap_s=1.0, min_share=0.5)
     epochs = np.concatenate([stream.push(time_s, ours(a)), stream.finish()])
-    enmo = metrics.metric_enmo(ours(a).T, wlen=int(made_rate_hz * STEP_S))
+    enmo = metrics.metric_enmo(ours(a).T, wlen=int(CALIBRATION_HZ * STEP_S))
     np.testing.assert_allclose(epochs[:, 6], MG * enmo, atol=1e-9)
 
 

@@ -139,7 +139,9 @@ def test_nanoseconds_in_whole_numbers_are_named(tmp_path: Path) -> None:
     file = tmp_path / "t.parquet"
     frame = pd.DataFrame({"time": [1_709_280_000_123_456_789], "x": [1.0], "user": ["a"]})
     frame.to_parquet(file)
-    with pytest.raises(InputError, match="row 1, time: .*not in seconds since 1970; .*nanoseconds"):
+    with pytest.raises(
+        InputError, match=r"row 1, time: .*not in seconds since 1970; .*nanoseconds"
+    ):
         read(table(file))
 
 
