@@ -113,9 +113,8 @@ class _Study:
             file = self.files[user]
             rate_hz, calibration = self._survey(file)
             rates_hz.append(rate_hz)
-            self.notes["acceleration"] = (
-                f"{min(rates_hz):.4g}..{max(rates_hz):.4g} samples a second"
-            )
+            ends = dict.fromkeys(f"{hz:.4g}" for hz in (min(rates_hz), max(rates_hz)))
+            self.notes["acceleration"] = f"{'..'.join(ends)} samples a second"
             self._note(calibration, used)
             first, series = self._epochs(file, rate_hz, calibration)
             beats = _on_grid(epoch + self._behind(file) - first, bpm, len(series))
