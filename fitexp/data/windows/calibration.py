@@ -3,7 +3,7 @@
 van Hees, Fang, Langford, Assah, Mohammad, da Silva, Trenell, White, Wareham, Brage: Autocalibration
 of accelerometer data for free-living physical activity assessment using local gravity and
 temperature (J Appl Physiol 117:738-744, 2014). Departure: no term for temperature, and one fit to
-the whole recording.
+the whole recording, however short (GGIR wants 72 h of it).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ WITHIN_G = 2.0  # a still axis beyond it is no gravity
 SPREAD_G = 0.3  # still windows must lie beyond +0.3 g and -0.3 g on every axis
 FEWEST = 10  # still windows
 CLOSE_G = 0.01  # windows this close to the sphere weigh alike
+GOOD_MG = 10.0  # a fit is used where it leaves still windows a smaller mean error (as in GGIR)
 ROUNDS = 1000
 SETTLED_G = 1e-9
 
@@ -82,8 +83,8 @@ def calibrate(means: Array) -> Calibration:
     gain, offset = np.ones(3), np.zeros(3)
     if not reason:
         gain, offset = _fitted(means)
-        if error_mg(gain * means + offset) >= before:
-            reason = "the fit does not bring still windows closer to 1 g"
+        if not error_mg(gain * means + offset) < min(before, GOOD_MG):
+            reason = f"the fit does not bring still windows closer to 1 g, to {GOOD_MG:g} mg"
             gain, offset = np.ones(3), np.zeros(3)
     return Calibration(
         gain=gain,

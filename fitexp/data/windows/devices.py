@@ -35,10 +35,11 @@ def device_chunks(file: Path) -> Iterator[tuple[Array, Array]]:
         raise InputError(
             f"{file}: not a GENEActiv file: no line {HEADER.decode().strip()!r} at its top"
         )
-    reader: Any = getattr(skdh.io, READERS[file.suffix.lower()])(ext_error="skip")
+    reader: Any = getattr(skdh.io, READERS[file.suffix.lower()])(ext_error="warn")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # "timestamps are local": so they must be
+            warnings.simplefilter("ignore")  # "timestamps are local" (so they must be), ".CWA", and
+            # "bad data blocks": they come as 0, 0, 0, which `samples` counts
             read = reader.predict(file=str(file))
         time_s, a = np.asarray(read["time"], np.float64), np.asarray(read["accel"], np.float64)
     except Exception as error:  # whatever its compiled readers raise is the file's fault

@@ -49,7 +49,7 @@ class _Table:
 
     @property
     def parquet(self) -> bool:
-        return self.file.suffix == ".parquet"
+        return self.file.suffix.lower() == ".parquet"
 
     def error(self, place: object, what: str) -> InputError:
         """place: label of a row: its line in a CSV file, its number from 1 in a Parquet file."""
@@ -126,7 +126,7 @@ def epochs_table(
 
 def columns_of(file: Path) -> list[str]:
     """Names of a table's columns."""
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         with open_parquet(file, ()) as parquet:
             return [name for name in parquet.schema_arrow.names if not INDEX.fullmatch(name)]
     return list(map(str, next(read_comma_blocks(file, 1)).columns))
@@ -146,7 +146,7 @@ def _opened(
     needed = (user, time, *measured)
     if len(set(needed)) < len(needed):
         raise InputError(f"data.source: one column is named twice among {', '.join(needed)}")
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         with open_parquet(file, needed) as parquet:
             schema = parquet.schema_arrow
         columns = [field for field in schema if not INDEX.fullmatch(field.name)]

@@ -70,7 +70,8 @@ def fitbit_minute(*, path: str | None, heart_rate_bpm: list[float]) -> Epochs:
             "heart rate": "optical, at the wrist, a value a minute, as the maker gives it; "
             f"{low:g}..{high:g} bpm",
             "series": "steps a minute; intensity 0 sedentary .. 3 very active",
-            "absent": "where only the file with the heart rate reaches, minutes without one",
+            "absent": "minutes without a heart rate, before the file of all minutes begins",
+            "wear": "not detected: minutes of 0 steps are there, worn or not",
         },
     )
 

@@ -37,14 +37,16 @@ def given_epochs(
 
     file: an epochs table (`data=epochs`), heart rate in it or not, or a person's raw acceleration
     (`data=raw_acceleration`), whose user is the file's name. source: of the run's data: where it
-    was trained on an epochs table, its names of columns are taken. users: CSV file of what is known
+    was trained on the same kind of file, its keys are taken. users: CSV file of what is known
     of them; what is not is NaN. user: this one alone. scratch: a folder that outlives the epochs.
     Raises InputError for a file that lacks a series, has other epochs or not this user.
     """
-    if not file.is_file() or file.suffix not in (*TABLES, *DEVICES):
+    kind = file.suffix.lower()
+    if not file.is_file() or kind not in (*TABLES, *DEVICES):
         raise InputError(f"{file}: it must be a file, one of {', '.join((*TABLES, *DEVICES))}")
-    if file.suffix in DEVICES or set(columns_of(file)) >= RAW:
-        found = _raw(file, users, scratch)
+    columns = set() if kind in DEVICES else set(columns_of(file))
+    if kind in DEVICES or (columns >= RAW and not columns >= set(spec.series)):
+        found = _raw(file, source, users, scratch)
         step_s = found.step_s
     else:
         found, step_s = _table(file, spec, source, users)
@@ -90,9 +92,7 @@ def unknown_statics(prepared: Prepared, names: Sequence[str]) -> dict[str, int]:
 def _table(
     file: Path, spec: WindowSpec, source: Mapping[str, Any], users: str | None
 ) -> tuple[Epochs, float]:
-    node = _source("epochs")
-    if source.get(targets.TARGET) == node[targets.TARGET]:
-        node = dict(source)
+    node = _source("epochs", source)
     columns = columns_of(file)
     _check_series(file, spec, columns)
     if node["heart_rate"] not in columns:
@@ -103,21 +103,22 @@ def _table(
     return found, usual_step_s(file, node["user"], node["time"])
 
 
-def _raw(file: Path, users: str | None, scratch: Path) -> Epochs:
+def _raw(file: Path, source: Mapping[str, Any], users: str | None, scratch: Path) -> Epochs:
     """The one file as the folder that the reader of raw acceleration takes."""
     folder = scratch / "raw"
     (folder / "acceleration").mkdir(parents=True)
     (folder / "acceleration" / file.name).symlink_to(file.resolve())
     if users is not None:
         (folder / "users.csv").symlink_to(Path(users).expanduser().resolve())
-    found: Epochs = targets.build(_source("raw_acceleration"), path=str(folder))
+    found: Epochs = targets.build(_source("raw_acceleration", source), path=str(folder))
     return found
 
 
-def _source(data: str) -> dict[str, Any]:
-    """The node `source` of conf/data/DATA.yaml."""
+def _source(data: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's own node `source` where it is of this kind, else that of conf/data/DATA.yaml."""
     text = resources.files("fitexp.conf").joinpath("data", f"{data}.yaml").read_text("utf-8")
-    return dict(yaml.safe_load(text)["source"])
+    node: dict[str, Any] = yaml.safe_load(text)["source"]
+    return dict(own if own.get(targets.TARGET) == node[targets.TARGET] else node)
 
 
 def _check_series(file: Path, spec: WindowSpec, columns: Sequence[str]) -> None:

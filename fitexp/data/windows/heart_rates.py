@@ -18,15 +18,17 @@ HEART_RATE_BPM = (30.0, 230.0)  # outside: missing
 Means = tuple[str, NDArray[np.int64], NDArray[np.float32]]  # user, epochs, bpm
 
 
+def heart_rate_table(file: Path, utc_offset_h: float) -> LongTable:
+    return LongTable(file=file, numbers=("heart_rate",), words=("user",), utc_offset_h=utc_offset_h)
+
+
 def heart_rates(file: Path, utc_offset_h: float, rejected: Counter[str]) -> Iterator[Means]:
     """User by user: epochs (k,), numbered from 1970, that have readings, and their means (bpm).
 
     The file has columns user, time, heart_rate; a user's rows stand together, in any order.
     Readings outside 30..230 bpm are counted in `rejected`.
     """
-    table = LongTable(
-        file=file, numbers=("heart_rate",), words=("user",), utc_offset_h=utc_offset_h
-    )
+    table = heart_rate_table(file, utc_offset_h)
     user: str | None = None
     seen: set[str] = set()
     parts: list[Array] = []

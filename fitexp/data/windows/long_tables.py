@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from fitexp.errors import InputError
 
-ROWS = 1 << 14  # of a chunk of Parquet
+ROWS = 1 << 13  # of a chunk of Parquet
 BLOCK_BYTES = 1 << 18  # of a chunk of CSV
 MISSING = ["", "NA", "NaN", "nan", "null"]
 ZONE = re.compile(r"(?:Z|([+-])(\d\d):?(\d\d)?)$")
@@ -52,7 +52,7 @@ class LongTable:
 
     def chunks(self) -> Iterator[Chunk]:
         """The rows in order, some ten thousand at a time."""
-        offset_s: float | None = None
+        zone_s: float | None = None
         row = 0
         for batch in self._batches():
             if not batch.num_rows:
@@ -62,11 +62,11 @@ class LongTable:
             if times.null_count:
                 at = row + int(np.flatnonzero(times.is_null().to_numpy(zero_copy_only=False))[0])
                 raise self.error(at, "time", "empty; leave out rows without a time")
-            if offset_s is None:
-                offset_s = self._offset_s(times)
-            chunk["time"] = self._seconds(times, row) + offset_s
+            if not row:
+                zone_s = self._zone_s(times)
+            chunk["time"] = self._seconds(times, row) + (zone_s or 0.0)
             for name in self.numbers:
-                column = batch.column(name).cast(pa.float64())
+                column = batch.column(name).cast(pa.float64(), safe=False)
                 chunk[name] = column.to_numpy(zero_copy_only=False)
                 for at in np.flatnonzero(np.isinf(chunk[name]))[:1]:
                     raise self.error(row + at, name, "infinite; leave the field empty")
@@ -75,6 +75,14 @@ class LongTable:
                 chunk[name] = column.to_numpy(zero_copy_only=False)
             yield chunk
             row += batch.num_rows
+
+    def zone_s(self) -> float | None:
+        """Seconds from UTC to the clock on the wall; None where times are local as they are."""
+        for batch in self._batches():
+            times = batch.column("time").drop_null()
+            if len(times):
+                return self._zone_s(times)
+        return None
 
     def error(self, row: int, field: str, words: str) -> InputError:
         """An error at a row (from 0) of the table; `words` say what is wrong and what to do."""
@@ -139,13 +147,13 @@ class LongTable:
         rows = [fields for _, fields in islice(self._lines(), 2)]
         return dict(zip(*rows, strict=False)).get("time", "") if len(rows) == 2 else ""
 
-    def _offset_s(self, times: pa.Array) -> float:
-        """Seconds from the times' own clock to the wall's, from the first of them."""
+    def _zone_s(self, times: pa.Array) -> float | None:
+        """As `zone_s`, from the first of the times."""
         ours = self.utc_offset_h * 3600.0
         if not pa.types.is_timestamp(times.type):
             return ours
         if times.type.tz is None:
-            return 0.0
+            return None
         if self._is_parquet:
             here = times[0].as_py().utcoffset().total_seconds()
             return float(here) if times.type.tz != "UTC" else ours
@@ -162,9 +170,12 @@ class LongTable:
             return np.asarray(whole.to_numpy() / 1e9)
         if not _is_numeric(kind):
             raise InputError(f"{self.file}, time: {kind}; store it as timestamp or as seconds")
-        seconds = times.cast(pa.float64()).to_numpy()
+        seconds = times.cast(pa.float64(), safe=False).to_numpy()
         for at in np.flatnonzero(~(np.abs(seconds) <= LATEST_S))[:1]:
-            words = f"{seconds[at]:.15g} is not in seconds since 1970; divide milliseconds by 1000"
+            words = (
+                f"{seconds[at]:.15g} is not in seconds since 1970; divide milliseconds by 1e3, "
+                "nanoseconds by 1e9"
+            )
             raise self.error(row + int(at), "time", words)
         return np.asarray(seconds)
 

@@ -168,7 +168,8 @@ def arrays_of(
     if not users.ids:
         raise InputError(
             f"{epochs.source}: no window of {protocol.steps} steps is left ("
-            f"{'; '.join(f'{n} {why}' for why, n in rejected.items()) or 'no recording'})"
+            f"{'; '.join(f'{n} {why}' for why, n in rejected.items() if n) or 'no recording'}): "
+            "see data.min_wear_h, data.max_absent, data.steps"
         )
     begin = np.concatenate([[0], np.cumsum(users.rows)]).astype(np.int64)
     ids = np.array(users.ids)

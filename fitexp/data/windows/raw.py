@@ -15,14 +15,15 @@ from fitexp.data.exercises.text_tables import keys, numbers, read_commas
 from fitexp.data.windows.calibration import Calibration, StillWindows, calibrate
 from fitexp.data.windows.devices import EXPORTED, READERS
 from fitexp.data.windows.epochs import Epochs, Recording
-from fitexp.data.windows.heart_rates import HEART_RATE_BPM, Means, heart_rates
-from fitexp.data.windows.samples import samples
+from fitexp.data.windows.heart_rates import HEART_RATE_BPM, Means, heart_rate_table, heart_rates
+from fitexp.data.windows.samples import samples, samples_table
 from fitexp.data.windows.signals import SERIES, STEP_S, EpochStream
 from fitexp.data.windows.wear import without_non_wear
 from fitexp.errors import InputError
 
 TABLES = (".csv", ".parquet")
 SLOWEST_HZ = 10.0
+TWICE = 0.45  # of the samples, at the time of the one before: two recordings in one file
 SEX = {"male": "1", "m": "1", "female": "0", "f": "0"}
 
 
@@ -107,17 +108,19 @@ class _Study:
         if self.heart_rate is None:
             self.notes["heart rate"] = "none"
         used: list[Calibration] = []
+        rates_hz: list[float] = []
         for user, epoch, bpm in self._heart_rates():
             file = self.files[user]
             rate_hz, calibration = self._survey(file)
+            rates_hz.append(rate_hz)
+            ends = dict.fromkeys(f"{hz:.4g}" for hz in (min(rates_hz), max(rates_hz)))
+            self.notes["acceleration"] = f"{'..'.join(ends)} samples a second"
             self._note(calibration, used)
             first, series = self._epochs(file, rate_hz, calibration)
-            yield Recording(
-                user=user,
-                start_s=first * STEP_S,
-                series=series,
-                heart_rate=_on_grid(epoch - first, bpm, len(series)),
-            )
+            beats = _on_grid(epoch + self._behind(file) - first, bpm, len(series))
+            if len(epoch) and np.isnan(beats).all():
+                self.count("users whose heart rates all lie outside their acceleration (kept)")
+            yield Recording(user=user, start_s=first * STEP_S, series=series, heart_rate=beats)
 
     def count(self, reason: str, number: int = 1) -> None:
         if number:
@@ -137,22 +140,39 @@ class _Study:
         for user in left:
             yield user, np.empty(0, np.int64), np.empty(0, np.float32)
 
+    def _behind(self, file: Path) -> int:
+        """Epochs from the clock of the heart rates to that of `file`.
+
+        0 unless both name their zones; these differ where a study goes on into summer time.
+        """
+        table = samples_table(file, self.utc_offset_h)
+        if table is None or self.heart_rate is None:
+            return 0
+        ours, theirs = table.zone_s(), heart_rate_table(self.heart_rate, self.utc_offset_h).zone_s()
+        return 0 if ours is None or theirs is None else round((ours - theirs) / STEP_S)
+
     def _survey(self, file: Path) -> tuple[float, Calibration]:
         """The first pass: samples a second where there is no gap, and the calibration."""
-        still, steps, spent_s, last = StillWindows(), 0, 0.0, np.nan
+        still, steps, same, spent_s, last = StillWindows(), 0, 0, 0.0, np.nan
         for time_s, a in samples(file, self.utc_offset_h, self.rejected):
             since = np.diff(time_s, prepend=last)
             near = since <= self.gap_s
             steps, spent_s = steps + int(near.sum()), spent_s + float(since[near].sum())
+            same += int((since == 0.0).sum())
             last = time_s[-1]
             still.push(time_s, a)
         if np.isnan(last):
             raise InputError(f"{file}: no sample in it; leave the file out")
         rate_hz = steps / spent_s if spent_s else 0.0
-        if rate_hz < SLOWEST_HZ:
+        if rate_hz < 0.99 * SLOWEST_HZ:
             raise InputError(
                 f"{file}: {rate_hz:.3g} samples a second; raw acceleration has {SLOWEST_HZ:g} or "
                 "more (and a `time` with its fractions of a second)"
+            )
+        if same > TWICE * steps and (steps - same) / spent_s > 1.1 * SLOWEST_HZ:  # no coarse clock
+            raise InputError(
+                f"{file}: {same:,} of {steps + 1:,} samples have the time of the one before: rows "
+                "are in it twice, or two recordings; keep one"
             )
         return rate_hz, calibrate(still.means(rate_hz))
 

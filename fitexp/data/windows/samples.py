@@ -27,29 +27,52 @@ def samples(
 ) -> Iterator[tuple[Array, Array]]:
     """Local times (n,) in s since 1970 and acceleration (3, n) in g, n > 0.
 
-    Samples that lack an axis are left out and counted in `rejected`.
+    Samples that lack an axis, and those of 0, 0, 0 (ActiGraph's idle sleep, damaged blocks: no
+    gravity in them), are left out and counted in `rejected`.
     Raises InputError where times go back or jump by a month, or where the unit is not g.
     """
-    table = LongTable(file=file, numbers=AXES, words=(), utc_offset_h=utc_offset_h)
-    last, row = np.nan, 0
-    for time_s, a in device_chunks(file) if file.suffix.lower() in READERS else _table(table):
+    table = samples_table(file, utc_offset_h)
+    last, row, checked = np.nan, 0, False
+    for time_s, a in device_chunks(file) if table is None else _chunks(table):
         since = np.diff(time_s, prepend=last)
         for at in np.flatnonzero((since < 0) | (since > LONGEST_GAP_S))[:1]:
             how = f"jumps by {since[at] / 86400:.0f} days; mend the clock or cut the file there"
             if since[at] < 0:
-                how = f"goes back by {-since[at]:.6g} s; sort the rows by time"
+                how = (
+                    f"goes back by {-since[at]:.6g} s; sort the rows by time, or give times in "
+                    "UTC where the clock was put back"
+                )
+            if table is None:
+                raise InputError(f"{file}, sample {row + at + 1}, time: {how}")
             raise table.error(row + int(at), "time", how)
-        whole = np.isfinite(a).all(axis=0)
-        if not whole.all():
-            rejected["samples without x, y or z"] += int((~whole).sum())
-        if row == 0 and whole.any():
-            _check_unit(file, a[:, whole])
         last, row = time_s[-1], row + len(time_s)
-        if whole.any():
-            yield time_s[whole], a[:, whole]
+        squares = np.einsum("kn,kn->n", a, a)
+        kept = squares > 0.0
+        if not kept.all():
+            lacking = int(np.isnan(squares).sum())
+            for number, reason in (
+                (lacking, "samples without x, y or z"),
+                (int((~kept).sum()) - lacking, "samples of 0, 0, 0: a device asleep, or damaged"),
+            ):
+                if number:
+                    rejected[reason] += number
+            time_s, a = time_s[kept], a[:, kept]
+        if not len(time_s):
+            continue
+        if not checked:
+            _check_unit(file, a)
+            checked = True
+        yield time_s, a
 
 
-def _table(table: LongTable) -> Iterator[tuple[Array, Array]]:
+def samples_table(file: Path, utc_offset_h: float) -> LongTable | None:
+    """The file as a table; None where a device wrote it."""
+    if file.suffix.lower() in READERS:
+        return None
+    return LongTable(file=file, numbers=AXES, words=(), utc_offset_h=utc_offset_h)
+
+
+def _chunks(table: LongTable) -> Iterator[tuple[Array, Array]]:
     for chunk in table.chunks():
         yield chunk["time"], np.stack([chunk[axis] for axis in AXES])
 

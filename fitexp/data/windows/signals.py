@@ -1,8 +1,9 @@
 """Raw acceleration to epochs of 15 s, chunk by chunk: ENMO, VM-HPF and the axes' statistics.
 
 ENMO = max(|a| - 1 g, 0) (van Hees et al. 2013, PLoS ONE 8:e61691). VM-HPF = |high-pass of |a||,
-with a 4th-order 0.2 Hz Butterworth filter. Both, and the axes, in milli-g. What comes out does not
-depend on where the stream is cut in chunks.
+with a 4th-order 0.2 Hz Butterworth filter. Both, and the axes, in milli-g. Samples are taken as
+they come, at their mean rate, and not resampled. What comes out does not depend on where the stream
+is cut in chunks.
 """
 
 from __future__ import annotations

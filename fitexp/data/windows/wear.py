@@ -25,6 +25,8 @@ def non_wear(std_mg: NDArray[np.floating], step_s: float) -> Mask:
     """Standard deviations of the axes (n, 3), NaN absent -> (n,), True in a still hour or more.
 
     An epoch is still where two axes or more have less than 13 mg. An absent epoch ends a stretch.
+    After van Hees et al. 2013 (PLoS ONE 8:e61691); departures: 13 mg hold in each epoch, not over
+    the hour, whose range (50 mg there) is not asked for. So one bump ends a stretch.
     """
     still = (std_mg < STILL_MG).sum(axis=1) >= STILL_AXES
     change = np.flatnonzero(np.diff(still.astype(np.int8), prepend=0, append=0))

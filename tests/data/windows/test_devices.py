@@ -1,7 +1,4 @@
-"""Files of devices: a made GENEActiv file, and what is said where one cannot be read.
-
-No test reads a file of an Axivity device: none can be made here that stands for a real one.
-"""
+"""Files of devices, made by hand, and what is said where one cannot be read."""
 
 from __future__ import annotations
 
@@ -12,11 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fitexp.data.windows.calibration import StillWindows, calibrate
 from fitexp.data.windows.devices import device_chunks
-from fitexp.data.windows.signals import Array
+from fitexp.data.windows.signals import MG, STEP_S, Array, EpochStream
 from fitexp.errors import InputError
-from tests.data.windows.made_device import GAIN, OFFSET, PAGE, RATE_HZ, counts, write_bin
+from tests.data.windows.made_device import (
+    CWA_RATE_HZ,
+    GAIN,
+    OFFSET,
+    PAGE,
+    RATE_HZ,
+    SECTOR,
+    UNIT_G,
+    counts,
+    write_bin,
+    write_cwa,
+)
 from tests.data.windows.made_raw import START_S, read
+from tests.data.windows.test_calibration import RATE_HZ as CALIBRATION_HZ
+from tests.data.windows.test_calibration import day, directions
 
 START = datetime(2024, 3, 1, 8)  # START_S
 
@@ -37,6 +48,51 @@ def test_a_geneactiv_file_comes_back(tmp_path: Path) -> None:
     time_s, found = (np.concatenate(parts, axis=-1) for parts in zip(*chunks, strict=True))
     np.testing.assert_allclose(time_s, START_S + np.arange(a.shape[1]) / RATE_HZ, atol=1e-3)
     np.testing.assert_allclose(found, (100 * counts(a) - OFFSET) / GAIN, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["u.cwa", "CWA-DATA.CWA"])  # as the device itself names it
+def test_an_axivity_file_comes_back(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("skdh", reason="the extra accel is not installed")
+    a = worn(80)
+    write_cwa(tmp_path / name, a, START)
+    chunks = list(device_chunks(tmp_path / name))
+    time_s, found = (np.concatenate(parts, axis=-1) for parts in zip(*chunks, strict=True))
+    np.testing.assert_allclose(time_s, START_S + np.arange(a.shape[1]) / CWA_RATE_HZ, atol=2e-4)
+    np.testing.assert_array_equal(found, np.round(a * UNIT_G) / UNIT_G)
+
+
+@pytest.mark.slow
+def test_damaged_sectors_of_an_axivity_file_are_left_out(tmp_path: Path) -> None:
+    pytest.importorskip("skdh", reason="the extra accel is not installed")
+    (tmp_path / "acceleration").mkdir()
+    a = worn(80)
+    write_cwa(tmp_path / "acceleration" / "u.cwa", a, START, spoiled=(3, 200))
+    epochs = read(tmp_path)
+    (recording,) = epochs.recordings()
+    reason = "samples of 0, 0, 0: a device asleep, or damaged"
+    assert epochs.rejected[reason] == 2 * SECTOR
+    np.testing.assert_allclose(recording.series[:, 4], 1000.0, atol=10.0)
+
+
+@pytest.mark.slow
+def test_calibration_and_enmo_are_those_of_scikit_digital_health() -> None:
+    """Their writing of van Hees et al. 2014 takes 12 h or more, and gives (a + offset) scale."""
+    preprocessing = pytest.importorskip("skdh.preprocessing", reason="no extra accel")
+    metrics = pytest.importorskip("skdh.activity.metrics", reason="no extra accel")
+    time_s, a = day(directions(1500))
+    still = StillWindows()
+    still.push(time_s, a)
+    ours = calibrate(still.means(CALIBRATION_HZ))
+    theirs = preprocessing.CalibrateAccelerometer(min_hours=1).predict(
+        time=time_s, accel=np.ascontiguousarray(a.T), fs=CALIBRATION_HZ
+    )
+    np.testing.assert_allclose(ours.gain, theirs["scale"], atol=5e-4)
+    np.testing.assert_allclose(ours.offset_g, theirs["offset"] * theirs["scale"], atol=5e-4)
+    stream = EpochStream(rate_hz=CALIBRATION_HZ, gap_s=1.0, min_share=0.5)
+    epochs = np.concatenate([stream.push(time_s, ours(a)), stream.finish()])
+    enmo = metrics.metric_enmo(ours(a).T, wlen=int(CALIBRATION_HZ * STEP_S))
+    np.testing.assert_allclose(epochs[:, 6], MG * enmo, atol=1e-9)
 
 
 @pytest.mark.slow

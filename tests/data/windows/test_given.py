@@ -14,6 +14,7 @@ from fitexp.data.spec import WindowSpec
 from fitexp.data.windows.epochs_table import usual_step_s
 from fitexp.data.windows.given import given_epochs, given_windows, unknown_statics
 from fitexp.errors import InputError
+from tests.data.windows import made_raw
 from tests.data.windows.made import SERIES, T, made_epochs, prepared, protocol
 
 ROWS = 40
@@ -150,6 +151,16 @@ def test_step_of_a_table_survives_a_gap(tmp_path: Path) -> None:
         assert usual_step_s(file, "user", "time") == 15.0
 
 
+def test_a_run_of_epochs_named_x_y_z_takes_such_a_table_for_epochs(
+    spec: WindowSpec, tmp_path: Path
+) -> None:
+    spec = WindowSpec.from_dict(spec.to_dict() | {"series": ["x", "y", "z"]})
+    frame = people(z=1.0).rename(columns=dict(zip(SERIES, "xy", strict=True)))
+    frame.to_parquet(tmp_path / "T.PARQUET")
+    epochs = given_epochs(tmp_path / "T.PARQUET", spec, {}, None, None, tmp_path)
+    assert [len(recording.series) for recording in epochs.recordings()] == [ROWS, ROWS]
+
+
 def test_one_persons_raw_acceleration(tmp_path: Path) -> None:
     raw = pytest.importorskip("fitexp.data.windows.raw", reason="no reader of raw acceleration")
     rng = np.random.default_rng(0)
@@ -157,14 +168,21 @@ def test_one_persons_raw_acceleration(tmp_path: Path) -> None:
     frame = pd.DataFrame(rng.normal(0, 0.05, (len(seconds), 3)), columns=["x", "y", "z"])
     frame["z"] += 1.0
     frame.insert(0, "time", 1.6e9 + seconds)
-    frame.to_csv(tmp_path / "jo.csv", index=False)
+    frame.to_csv(tmp_path / "jo.CSV", index=False)
     (tmp_path / "scratch").mkdir()
     spec = WindowSpec.from_dict(
         prepared(tmp_path, made_epochs()).spec.to_dict() | {"series": list(raw.SERIES)}
     )
-    epochs = given_epochs(tmp_path / "jo.csv", spec, {}, None, None, tmp_path / "scratch")
+    epochs = given_epochs(tmp_path / "jo.CSV", spec, {}, None, None, tmp_path / "scratch")
     (found,) = epochs.recordings()
     assert found.user == "jo"
     assert len(found.series) == pytest.approx(60, abs=1)
+    assert epochs.notes["calibration"] != "none"
+    own = made_raw.options() | {"_target_": "fitexp.data.windows.raw.raw_acceleration"}
+    own |= {"calibrated": False, "utc_offset_h": 2.0}
+    epochs = given_epochs(tmp_path / "jo.CSV", spec, own, None, None, tmp_path / "run")
+    (other,) = epochs.recordings()
+    assert other.start_s == found.start_s + 7200.0
+    assert epochs.notes["calibration"] == "none"
     with pytest.raises(InputError, match="no such user"):
-        given_epochs(tmp_path / "jo.csv", spec, {}, None, "al", tmp_path / "scratch2")
+        given_epochs(tmp_path / "jo.CSV", spec, {}, None, "al", tmp_path / "scratch2")

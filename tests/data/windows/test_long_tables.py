@@ -134,6 +134,17 @@ def test_parquet_that_is_cut_or_holds_words(tmp_path: Path) -> None:
         read(table(file))
 
 
+def test_nanoseconds_in_whole_numbers_are_named(tmp_path: Path) -> None:
+    """They do not fit in a float; pandas makes them of dates."""
+    file = tmp_path / "t.parquet"
+    frame = pd.DataFrame({"time": [1_709_280_000_123_456_789], "x": [1.0], "user": ["a"]})
+    frame.to_parquet(file)
+    with pytest.raises(
+        InputError, match=r"row 1, time: .*not in seconds since 1970; .*nanoseconds"
+    ):
+        read(table(file))
+
+
 def test_a_row_of_parquet_is_named_by_its_number(tmp_path: Path) -> None:
     file = tmp_path / "t.parquet"
     pd.DataFrame({"time": [1.0, 2.0], "x": [1.0, np.inf], "user": "a"}).to_parquet(file)

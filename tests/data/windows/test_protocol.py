@@ -189,7 +189,10 @@ def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
         ({"series": ["count"]}, "data.series"),
         ({"statics": ["weight"]}, "data.statics"),
         ({"folds": 40}, "data.folds"),
-        ({"min_wear_h": 99}, "no window"),
+        (
+            {"min_wear_h": 99},
+            r"is left \(12 users with less than 99 h of wear\): see data.min_wear_h",
+        ),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, changed: dict[str, object], names: str) -> None:

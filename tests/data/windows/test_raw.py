@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from fitexp.data.windows import long_tables
+from fitexp.data.windows import samples as raw_samples
 from fitexp.data.windows.calibration import StillWindows, calibrate
 from fitexp.data.windows.raw import raw_acceleration
 from fitexp.data.windows.signals import MG, SERIES, STEP_S, EpochStream
@@ -133,6 +134,103 @@ def test_heart_rate_and_users_are_optional(folder: Path) -> None:
     assert not epochs.rejected
 
 
+def test_a_device_asleep_writes_zeros_and_these_are_no_samples(tmp_path: Path) -> None:
+    """Not still windows of 0 g, for the calibration; no step of 1 g, for the filter."""
+    frame = samples(minutes=6.0)
+    asleep = (frame.index >= 1500) & (frame.index < 3300)
+    write(frame[~asleep], tmp_path / "gap" / "acceleration" / "u.csv")
+    frame.loc[asleep, ["x", "y", "z"]] = 0.0
+    write(frame, tmp_path / "zero" / "acceleration" / "u.csv")
+    zero, gap = read(tmp_path / "zero"), read(tmp_path / "gap")
+    (found,), (expected,) = zero.recordings(), gap.recordings()
+    np.testing.assert_array_equal(found.series, expected.series)
+    assert np.isfinite(found.series).all(axis=1).tolist() == [True] * 5 + [False] * 6 + [True] * 13
+    assert zero.rejected == {"samples of 0, 0, 0: a device asleep, or damaged": 1800}
+
+
+def test_the_unit_is_checked_on_the_first_samples_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = samples(minutes=1.0)
+    frame[["x", "y", "z"]] *= 9.80665
+    frame.loc[:500, "x"] = np.nan
+    write(frame, tmp_path / "acceleration" / "u.parquet")
+    monkeypatch.setattr(long_tables, "ROWS", 100)
+    with pytest.raises(InputError, match="m/s2: divide"):
+        list(read(tmp_path).recordings())
+
+
+def test_heart_rates_join_by_the_instant_where_both_files_name_their_zones(folder: Path) -> None:
+    """The table begins in summer time (+02:00); b is recorded in winter, as its file says."""
+    b = folder / "acceleration" / "b.csv"
+    frame = pd.read_csv(b)
+    zoned = pd.to_datetime(frame["time"], unit="s", utc=True).dt.tz_convert("UTC+01:00")
+    write(frame.assign(time=zoned.map(lambda t: t.isoformat())), b)
+    beats = pd.read_csv(folder / "heart_rate.csv")
+    zoned = pd.to_datetime(beats["time"], unit="s", utc=True).dt.tz_convert("UTC+02:00")
+    write(beats.assign(time=zoned.map(lambda t: t.isoformat())), folder / "heart_rate.csv")
+    _, found = read(folder).recordings()
+    assert np.isfinite(found.heart_rate).all()
+    assert found.start_s == START_S + 3600.0  # the wall's clock, where it was worn
+
+
+def test_heart_rates_of_another_time_are_counted(folder: Path) -> None:
+    beats = pd.read_csv(folder / "heart_rate.csv")
+    beats.loc[beats["user"] == "b", "time"] += 86400.0
+    write(beats, folder / "heart_rate.csv")
+    epochs = read(folder)
+    a, b = epochs.recordings()
+    assert np.isfinite(a.heart_rate).all()
+    assert np.isnan(b.heart_rate).all()
+    reason = "users whose heart rates all lie outside their acceleration (kept)"
+    assert epochs.rejected == {reason: 1}
+
+
+def test_a_fit_that_leaves_still_windows_off_is_not_used_and_counted(folder: Path) -> None:
+    """A third of the poses are recorded 8 % too long: no gain and offset mend that."""
+    file = folder / "acceleration" / "a.csv"
+    frame = samples(minutes=12.0)
+    frame.loc[frame.index // 400 % 3 == 0, ["x", "y", "z"]] *= 1.08
+    write(frame, file)
+    epochs = read(folder)
+    list(epochs.recordings())
+    reason = "the fit does not bring still windows closer to 1 g, to 10 mg"
+    assert epochs.rejected[f"users left uncalibrated (kept): {reason}"] == 1
+
+
+@pytest.mark.parametrize("rate_hz", [10.0, 12.5, 85.7, 100.0, 120.0])
+def test_rates_of_devices(tmp_path: Path, rate_hz: float) -> None:
+    """10 Hz is enough, though its mean comes out as 9.999...; the rate is printed."""
+    n = int(31 * rate_hz)
+    a = np.random.default_rng(0).normal([0.0, 0.0, 1.0], 0.05, (n, 3))
+    frame = pd.DataFrame(a, columns=["x", "y", "z"])
+    frame.insert(0, "time", START_S + np.arange(n) / rate_hz)
+    write(frame, tmp_path / "acceleration" / "u.csv")
+    epochs = read(tmp_path)
+    (recording,) = epochs.recordings()
+    assert np.isfinite(recording.series).all(axis=1).tolist() == [True, True, False]
+    assert epochs.notes["acceleration"] == f"{rate_hz:.4g} samples a second"
+
+
+def test_times_in_whole_seconds_will_do(folder: Path, whole: Path) -> None:
+    for user in "ab":
+        frame = samples(seed="ab".index(user))
+        write(frame.assign(time=np.floor(frame["time"])), folder / "acceleration" / f"{user}.csv")
+    for found, expected in zip(read(folder).recordings(), read(whole).recordings(), strict=True):
+        np.testing.assert_allclose(found.series, expected.series, rtol=1e-3, atol=0.5)
+
+
+def test_a_device_file_whose_clock_goes_back_is_named_by_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "acceleration").mkdir()
+    (tmp_path / "acceleration" / "u.cwa").write_bytes(b"\xff\xfe")
+    times, a = START_S + np.array([0.0, 0.1, 0.2, 0.15]), np.array([[0.0], [0.0], [1.0]])
+    monkeypatch.setattr(raw_samples, "device_chunks", lambda _: iter([(times, a.repeat(4, 1))]))
+    with pytest.raises(InputError, match=r"u\.cwa, sample 4, time: goes back by 0\.05 s"):
+        list(read(tmp_path).recordings())
+
+
 def scaled(factor: float) -> Callable[[list[str]], list[str]]:
     def edit(lines: list[str]) -> list[str]:
         rows = [line.split(",") for line in lines[1:]]
@@ -157,6 +255,7 @@ A, HEARTS, USERS = "acceleration/a.csv", "heart_rate.csv", "users.csv"
         (A, lambda rows: [*rows[:9], "1709280000.4,a,0,1", *rows[10:]], "line 10, x: 'a' is not"),
         (A, lambda rows: rows[:1], "no sample in it"),
         (A, lambda rows: [rows[0], *rows[1::4]], "5 samples a second; raw acceleration has 10"),
+        (A, lambda rows: [rows[0], *sorted(2 * rows[1:])], "have the time of the one before"),
         (HEARTS, lambda rows: [*rows, rows[1]], "line 98, user: 'a' comes again after others"),
         (HEARTS, lambda rows: [*rows, f",{START_S},60"], "line 98, user: empty"),
         (USERS, lambda rows: [*rows, "c,30,other"], "line 4, sex: 'other' is not a number"),
