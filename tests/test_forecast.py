@@ -167,7 +167,7 @@ def test_embeddings_of_the_runs_users_from_a_file(
     [
         ("predict", [], "takes one file of people's epochs or of raw acceleration: 0 are given"),
         ("predict", ["a.csv", "b.csv"], "2 are given"),
-        ("predict", ["a.csv"], "a.csv: it must be a file"),
+        ("predict", ["a.csv"], "a.csv: no such file"),
         ("predict", ["a.csv", "--sport", "run"], "--sport of fitexp predict is for runs of kind"),
         ("embed", ["a.csv", "b.csv"], "one run and one file: what is 'b.csv'?"),
         ("embed", ["--users", "b.csv"], "--users is for a file of other people"),
