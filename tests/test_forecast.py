@@ -94,6 +94,14 @@ def test_errors_of_the_summary_are_those_of_the_files(
     assert cells[8] == f"{100 * inside.mean():.0f}"
 
 
+def test_a_person_may_have_any_name(run: Run, folder: Path) -> None:
+    """Neither a path, nor markup, nor mathematics."""
+    name = "../[/x] $b_{$c"
+    table(["u3"]).assign(user=name).to_csv("people.csv", index=False)
+    assert act("predict", run, "people.csv", "-o", "there") == 0
+    assert sorted(path.suffix for path in Path("there").iterdir()) == [".csv", ".png"]
+
+
 def test_every_is_a_multiple_of_the_step() -> None:
     from types import SimpleNamespace as Some
 
