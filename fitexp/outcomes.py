@@ -111,13 +111,16 @@ def chosen(names: Sequence[str] | None, table: pd.DataFrame, others: bool = Fals
 
 
 def users_file(path: str | Path, names: Sequence[str] | None) -> pd.DataFrame:
-    """A table of users, CSV or Parquet: a column user_id, and columns of numbers (sex: 1 male, 0
-    female); an empty field is unknown. `names`: columns to read, None all of them.
+    """A table of users, CSV or Parquet: a column user_id (or user, as `fitexp predict --users` has
+    it), and columns of numbers (sex: 1 male, 0 female); an empty field is unknown. `names`: columns
+    to read, None all of them.
 
     -> indexed by user_id (str). Raises InputError that names file, line and column.
     """
     file = Path(path)
     frame = _read(file)
+    if USER not in frame:
+        frame = frame.rename(columns={"user": USER})
     if USER not in frame:
         near = did_you_mean(closest(USER, [str(name) for name in frame.columns]))
         raise InputError(f"{file}, line 1: a column {USER} is needed{near}")

@@ -8,8 +8,9 @@ folds of the cross-validation hold users apart.
 The network saw the training users and not the test users, in the paper as here: their embeddings
 may be told apart more easily in the folds than in the test.
 
-Departures from the paper: AUC is of probabilities, PCA and scaling are fitted again in every fold,
-and the level of PCA that is printed first is chosen by cross-validation too.
+Departures: settings are chosen by AUC of probabilities (the authors' program: of hard labels), PCA
+and scaling are fitted again in every fold, and the level of PCA that is printed is chosen by
+cross-validation too.
 W windows, U users, D width of an embedding, N training and M test users of an outcome.
 """
 

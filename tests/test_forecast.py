@@ -94,6 +94,14 @@ def test_errors_of_the_summary_are_those_of_the_files(
     assert cells[8] == f"{100 * inside.mean():.0f}"
 
 
+def test_a_person_may_have_any_name(run: Run, folder: Path) -> None:
+    """Neither a path, nor markup, nor mathematics."""
+    name = "../[/x] $b_{$c"
+    table(["u3"]).assign(user=name).to_csv("people.csv", index=False)
+    assert act("predict", run, "people.csv", "-o", "there") == 0
+    assert sorted(path.suffix for path in Path("there").iterdir()) == [".csv", ".png"]
+
+
 def test_every_is_a_multiple_of_the_step() -> None:
     from types import SimpleNamespace as Some
 
@@ -167,7 +175,7 @@ def test_embeddings_of_the_runs_users_from_a_file(
     [
         ("predict", [], "takes one file of people's epochs or of raw acceleration: 0 are given"),
         ("predict", ["a.csv", "b.csv"], "2 are given"),
-        ("predict", ["a.csv"], "a.csv: it must be a file"),
+        ("predict", ["a.csv"], "a.csv: no such file"),
         ("predict", ["a.csv", "--sport", "run"], "--sport of fitexp predict is for runs of kind"),
         ("embed", ["a.csv", "b.csv"], "one run and one file: what is 'b.csv'?"),
         ("embed", ["--users", "b.csv"], "--users is for a file of other people"),

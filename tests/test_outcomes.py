@@ -86,6 +86,9 @@ def test_a_users_file(tmp_path: Path, kind: str) -> None:
     found = users_file(file, None)
     pd.testing.assert_frame_equal(found, table.set_index("user_id"), check_index_type=False)
     assert list(users_file(file, ["bmi"]).columns) == ["bmi"]
+    other = tmp_path / "other.csv"
+    table.rename(columns={"user_id": "user"}).to_csv(other, index=False)  # as predict takes it
+    pd.testing.assert_frame_equal(users_file(other, None), found)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_a_users_file(tmp_path: Path, kind: str) -> None:
         ("user_id,age\n1,40\n2,inf\n", "line 3, age: 'inf' is no number"),
         ("user_id,age\n1,40\n1,41\n", "line 3, user_id: '1' is listed twice"),
         ("user_id,age\n1,40\n,41\n", "line 3, user_id: empty"),
-        ("user,age\n1,40\n", "line 1: a column user_id is needed"),
+        ("users,age\n1,40\n", "line 1: a column user_id is needed; did you mean users?"),
         ("", "not a readable CSV file"),
         ('user_id,age\n"1,40\n', "not a readable CSV file"),
     ],

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from scipy.stats import mannwhitneyu, norm
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -18,6 +19,7 @@ from fitexp import transfer
 from fitexp.data.splits import TEST, TRAIN, VAL
 from fitexp.outcomes import Outcome, outcome
 from fitexp.transfer import LEVELS, POOLS, Reduction, auc, chance_sd, folds, pooled, probe
+from tests.toy_run import CONF
 
 PARTS = np.repeat(np.array([TRAIN, VAL, TEST], dtype=np.int8), (24, 6, 20))
 U = len(PARTS)
@@ -79,6 +81,14 @@ def test_the_spread_of_chance_is_mann_whitneys() -> None:
     u = mannwhitneyu(np.arange(p) + 0.5, np.arange(n), method="asymptotic", use_continuity=False)
     z = (u.statistic / (p * n) - 0.5) / chance_sd(p, n)
     assert u.pvalue == pytest.approx(2 * norm.sf(abs(z)), rel=1e-9)
+
+
+def test_table_5_says_the_spread_of_chance_at_its_numbers_of_users() -> None:
+    """Halves of 200 users, of 174 with a lab visit, of 26 by --quick."""
+    text = yaml.safe_load((CONF / "table" / "step2heart.table5.yaml").read_text())["note"]
+    spread = {users: 100 * chance_sd(users // 2, users // 2) for users in (200, 174, 26)}
+    assert f"{spread[200]:.1f} points at 200 test users, {spread[174]:.1f} at the 174" in text
+    assert f"{spread[26]:.0f} or more at the 26" in text
 
 
 # The probe

@@ -367,9 +367,9 @@ def test_transfer_and_embed(
     assert "SIMULATED" in printed
     found = json.loads(run.file("transfer.json").read_text())["rows"]
     rows = {(row["outcome"], row["representation"]): row for row in found}
-    assert rows["resting_hr_bpm", "step2heart"]["reads_outcome"]
+    assert rows["resting_hr_bpm", "step2heart A/R"]["reads_outcome"]
     assert 0 <= rows["resting_hr_bpm", "step2heart_autoencoder"]["auc"] <= 100
-    assert 0 <= rows["sex", "step2heart"]["auc"] <= 100
+    assert 0 <= rows["sex", "step2heart A/R"]["auc"] <= 100
     assert cli.main(["transfer", str(run.path), "--evaluate"]) == 0
     with_figures = run.metrics
     assert "test/transfer/sex/auc_pca99_9" in with_figures

@@ -86,11 +86,11 @@ def picture(
     upper.set_ylabel("heart rate (bpm)")
     upper.legend(frameon=False, ncols=3, loc="upper left", fontsize=9)
     mark = "model trained on SIMULATED data   " if trained.simulated else ""
-    upper.set_title(f"{mark}{user}", loc="left", fontsize=11)
+    upper.set_title(f"{mark}{user}", loc="left", fontsize=11, parse_math=False)
     name = movement_of(spec.series)
     movement = np.asarray(arrays["series"][rows, spec.series.index(name)])
     lower.plot(time, movement, color=PROFILE, linewidth=0.8)
-    lower.set_ylabel(name, color="#66717d")
+    lower.set_ylabel(name, color="#66717d", parse_math=False)
     dates = mdates.AutoDateLocator()  # type: ignore[no-untyped-call]
     lower.xaxis.set_major_locator(dates)
     lower.xaxis.set_major_formatter(mdates.ConciseDateFormatter(dates))  # type: ignore[no-untyped-call]

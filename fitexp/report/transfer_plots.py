@@ -72,7 +72,8 @@ def auc_figure(
     names_of = [textwrap.shorten(label, LONGEST, placeholder="...") for label in labels.values()]
     axis.set_yticks(range(len(labels)), names_of, parse_math=False)
     axis.set_ylim(len(labels) - 0.5, -0.5)
-    axis.set_xlabel("AUC of test users, % (bars: 95 % over users; grey: chance, ± 2 sd)")
+    grey = "; grey: chance, ± 2 sd" if any(row["representation"] == NOISE for row in rows) else ""
+    axis.set_xlabel(f"AUC of test users, % (bars: 95 % over users{grey})")
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     axis.spines[["top", "right"]].set_visible(False)
     mark = "SIMULATED  " if simulated else ""
@@ -129,9 +130,9 @@ def tsne_figure(
         if len(two) == 2:
             bar.set_ticks(two.tolist(), labels=CLASSES.get(outcome.name, [f"{v:g}" for v in two]))
         axis.set(xticks=[], yticks=[])
-        title = textwrap.shorten(outcome.label, LONGEST, placeholder="...")
+        label = textwrap.shorten(outcome.label, LONGEST, placeholder="...")
         white = f"\nwhite: {outcome.threshold:.3g} {UNITS.get(outcome.name, '')}"
-        axis.set_title(title + white * (len(two) > 2), fontsize=9, parse_math=False)
+        axis.set_title(label + white * (len(two) > 2), fontsize=9, parse_math=False)
         axis.spines[:].set_visible(False)
     mark = "SIMULATED  " if simulated else ""
     figure.suptitle(

@@ -157,6 +157,7 @@ def test_the_map_of_users_says_what_its_colours_are() -> None:
     outcomes = [outcome("bmi", rng.normal(26, 4, 50), PART), outcome("sex", sex, PART)]
     figure = pictures.tsne_figure(rng.standard_normal((50, 3)), outcomes, PART, "a", True)
     assert figure is not None
+    assert figure.get_suptitle().startswith("SIMULATED  a: 50 users")
     bmi, of_sex, _, bar = figure.axes
     assert bmi.get_title() == f"BMI\nwhite: {outcomes[0].threshold:.3g} kg/m²"
     assert of_sex.get_title() == "sex"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -41,6 +42,8 @@ def given_epochs(
     of them; what is not is NaN. user: this one alone. scratch: a folder that outlives the epochs.
     Raises InputError for a file that lacks a series, has other epochs or not this user.
     """
+    if not file.exists():
+        raise InputError(f"{file}: no such file")
     kind = file.suffix.lower()
     if not file.is_file() or kind not in (*TABLES, *DEVICES):
         raise InputError(f"{file}: it must be a file, one of {', '.join((*TABLES, *DEVICES))}")
@@ -107,11 +110,31 @@ def _raw(file: Path, source: Mapping[str, Any], users: str | None, scratch: Path
     """The one file as the folder that the reader of raw acceleration takes."""
     folder = scratch / "raw"
     (folder / "acceleration").mkdir(parents=True)
-    (folder / "acceleration" / file.name).symlink_to(file.resolve())
+    names = {folder / "acceleration" / file.name: str(file)}
     if users is not None:
-        (folder / "users.csv").symlink_to(Path(users).expanduser().resolve())
-    found: Epochs = targets.build(_source("raw_acceleration", source), path=str(folder))
-    return found
+        names[folder / "users.csv"] = users
+    for link, name in names.items():
+        link.symlink_to(Path(name).expanduser().resolve())
+    with _named(names):
+        found: Epochs = targets.build(_source("raw_acceleration", source), path=str(folder))
+
+    def recordings() -> Iterator[Recording]:
+        with _named(names):
+            yield from found.recordings()
+
+    return replace(found, recordings=recordings)
+
+
+@contextlib.contextmanager
+def _named(names: Mapping[Path, str]) -> Iterator[None]:
+    """Errors name files as they were typed, not the links to them."""
+    try:
+        yield
+    except InputError as error:
+        said = str(error)
+        for link, name in names.items():
+            said = said.replace(str(link), name)
+        raise InputError(said) from error
 
 
 def _source(data: str, own: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def test_mistakes_are_one_line(
 def test_an_unknown_user_and_a_missing_file(spec: WindowSpec, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--user c: .*people\.csv has no such user"):
         read(people(), spec, tmp_path, user="c")
-    with pytest.raises(InputError, match=r"gone\.csv: it must be a file"):
+    with pytest.raises(InputError, match=r"gone\.csv: no such file"):
         given_epochs(tmp_path / "gone.csv", spec, {}, None, None, tmp_path)
 
 
@@ -186,3 +186,13 @@ def test_one_persons_raw_acceleration(tmp_path: Path) -> None:
     assert epochs.notes["calibration"] == "none"
     with pytest.raises(InputError, match="no such user"):
         given_epochs(tmp_path / "jo.CSV", spec, {}, None, "al", tmp_path / "scratch2")
+    bad = frame.astype(object)
+    bad.loc[700, "y"] = "high"
+    bad.to_csv(tmp_path / "al.csv", index=False)
+    with pytest.raises(InputError) as error:
+        list(given_epochs(tmp_path / "al.csv", spec, {}, None, None, tmp_path / "2").recordings())
+    assert str(error.value).startswith(f"{tmp_path / 'al.csv'}, line 702, y: ")
+    (tmp_path / "who.csv").write_text("user,age_years\njo,old\n")
+    with pytest.raises(InputError) as error:
+        given_epochs(tmp_path / "jo.CSV", spec, {}, str(tmp_path / "who.csv"), None, tmp_path / "3")
+    assert str(error.value).startswith(f"{tmp_path / 'who.csv'}, line 2, age_years: ")
