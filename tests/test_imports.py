@@ -116,6 +116,7 @@ ROOMS: dict[str, set[str]] = {
     "trainer": {"checkpoints", "data.spec", "events", "progress", "run", "targets"},
     "compose": {"targets", "trainer", "worker"},
     "runs": {"run", "targets"},
+    "usage": set(),
     "sweep": {"run", "runs"},
     "actions": {"run", "targets"},
     "explain": {
@@ -261,6 +262,7 @@ ROOMS: dict[str, set[str]] = {
         "runs",
         "sweep",
         "targets",
+        "usage",
         "worker",
     },
 }
@@ -291,7 +293,19 @@ WITH_TORCH = (
     "worker",
 )
 TORCH_IN_DATA = ("module", "batches")  # last parts of names: the only torch under data/
-LIGHT = ("errors", "actions", "run", "runs", "sweep", "targets", "compose", "cli", "data.spec")
+LIGHT = (
+    "data.spec",
+    "errors",
+    "actions",
+    "run",
+    "runs",
+    "sweep",
+    "targets",
+    "compose",
+    "cli",
+    "usage",
+    "data.spec",
+)
 HEAVY = {"torch", "pytorch_lightning", "lightning", "pandas", "hydra", "omegaconf", "matplotlib"}
 
 MODULES = sorted(
