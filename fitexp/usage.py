@@ -161,7 +161,7 @@ fitexp transfer RUN [OPTIONS]: outcomes of users (age, fitness, ...) from the ru
 linear probe, beside resting heart rate alone, feature means and noise; intervals over test users
 
   --outcome N,...  columns of the users' table (default: the eight of Step2Heart's table 5)
-  --users FILE     outcomes from a CSV or Parquet table: user_id and columns of numbers
+  --users FILE     outcomes from a CSV or Parquet table: user_id and up to 40 columns of numbers
   --pool HOW       mean (default) | min | max | median: of a user's windows
   --beside RUN,... embeddings of other runs on the same users, as an autoencoder's
   --draws N        probes of noise for each outcome, 0 for none (default: 10)
