@@ -215,7 +215,7 @@ fitexp compare RUNS... [OPTIONS]: finished runs beside their baselines, under th
                     (default: model and what else differs, but not the seed, which is averaged)
   --metric NAMES    of metrics.json, as test/at_60s/mae_bpm or test/mrr (default: MAE and RMSE of
                     the test; of rankings top1, top5 and top10)
-  --against GROUP   the reference: a group or a baseline (default: the best baseline, by metric)
+  --against GROUP   the reference: a group or a baseline (default: the best baseline but oracles)
   --format FORMAT   table | md | csv | latex | json
 
   Differences are paired by user (10,000 bootstrap resamples; below 10 users of workouts, or of
