@@ -59,7 +59,7 @@ def fine_tuned(
         name: values.to(first.device, first.dtype if values.is_floating_point() else None)
         for name, values in gather(np.arange(len(gather))).items()
     }
-    inputs = {name: values for name, values in batch.items() if name not in Ranking.answers}
+    inputs = {name: values for name, values in batch.items() if name not in Ranking.withheld}
     optimizer = torch.optim.Adam(weights.values(), lr=RATE)
     with torch.random.fork_rng():
         torch.manual_seed(int(draw.integers(2**31)))

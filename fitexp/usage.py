@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 USAGE = """\
-fitexp: experiments on predicting heart rate and speed in workouts
+fitexp: experiments on workouts, exercises and wearables
 
   fitexp train [OVERRIDES] [HYDRA'S OPTIONS]   train and test a model; the last line is its folder
   fitexp resume RUN                            go on with an interrupted run, bit-identical on a CPU
@@ -12,7 +12,7 @@ fitexp: experiments on predicting heart rate and speed in workouts
   fitexp explain RUN                           which inputs matter, which athletes are alike
   fitexp recommend RUN --target 140            routes and sports that reach a heart rate
   fitexp recommend RUN --user ID               exercises that come next; ask an expert?
-  fitexp ask RUN --queue FILE | --answers FILE questions to an expert; his answers tune the run
+  fitexp ask RUN --queue FILE | --answers FILE questions to an expert; answers tune the run
   fitexp replay RUN [--update U] [--rate R]    active learning over a ranking's left-out users
   fitexp transfer RUN [--outcome NAME,..]      what embeddings tell of users, beside baselines
   fitexp embed RUN [-o users.parquet]          embeddings of users, or of windows, as a table
@@ -104,7 +104,7 @@ written to RUN/recommend.json and as test/recommend/... to RUN/metrics.json
   --routes FOLDER  of GPX, TCX and FIT files (also .gz), with or without times (default: the
                    workouts of the run's data)
   --speed RUN      a trained run of speed (data.target=derived_speed) tells how fast the user
-                   covers what was not recorded (default: his median speed by grade)
+                   covers what was not recorded (default: the user's median by grade)
   --sport NAME     may be repeated (default: the sports of the user's training workouts)
   --top 10         rows of the table; recommendations.csv has all
   --long           also what lasts longer than the run was trained on (data.max_steps)
@@ -116,8 +116,8 @@ written to RUN/recommend.json and as test/recommend/... to RUN/metrics.json
 fitexp recommend RUN --user ID [OPTIONS], RUN of exercises: what comes next by the model that leaves
 nobody out, and whether an expert would be asked; all items in next.csv
 
-  --user ID        a user of the run's data: his recorded events and his profile
-  --history FILE   what a new user did (CSV, oldest first: item, time in days, success, ...); his
+  --user ID        a user of the run's data: recorded events and profile
+  --history FILE   what a new user did (CSV, oldest first: item, time in days, success, ...); the
                    profile is then the training mean
   --top 5          rows of the table
   --level 0.05     of asking: the expert is asked below this quantile of the test's margins
@@ -125,7 +125,7 @@ nobody out, and whether an expert would be asked; all items in next.csv
 """,
     "ask": """\
 fitexp ask RUN --queue FILE [OPTIONS]: of every user's next exercise, those that a model is unsure
-of, as a CSV with the model's five likeliest; an expert writes his into the column item
+of, as a CSV with the model's five likeliest; an expert fills in the column item
 fitexp ask RUN --answers FILE: keep the answers (columns question or user, and item) in
 RUN/answers.csv, tune the model that answers people on them, write the run RUN/answered/N
 fitexp ask RUN: go on with answers that are kept, if that was interrupted
@@ -140,7 +140,7 @@ fitexp ask RUN: go on with answers that are kept, if that was interrupted
 """,
     "replay": """\
 fitexp replay RUN [OPTIONS]: active learning over the left-out users of a ranking, event by event:
-whom an expert would be asked about, what his answers change, figures with intervals over users
+whom an expert would be asked about, what the answers change, figures with intervals over users
 
   --policy P,...   when to ask: margin, entropy (below a threshold that the other left-out users
                    are below at that rate), dirichlet (that level of the law fitted to their
@@ -171,7 +171,7 @@ linear probe, beside resting heart rate alone, feature means and noise; interval
 """,
     "embed": """\
 fitexp embed RUN [FILE] [OPTIONS]: a Parquet table of user_id, part, windows, e_0, e_1, ...: each
-user's embedding, pooled over his windows. FILE: of other people, as fitexp predict takes it; they
+user's embedding, pooled over windows. FILE: of other people, as fitexp predict takes it; they
 have no part
 
   --windows        a row a window: user_id, part, step (the row of the user it begins at), e_0, ...
@@ -215,7 +215,7 @@ fitexp compare RUNS... [OPTIONS]: finished runs beside their baselines, under th
                     (default: model and what else differs, but not the seed, which is averaged)
   --metric NAMES    of metrics.json, as test/at_60s/mae_bpm or test/mrr (default: MAE and RMSE of
                     the test; of rankings top1, top5 and top10)
-  --against GROUP   the reference: a group or a baseline (default: the best baseline, by metric)
+  --against GROUP   the reference: a group or a baseline (default: the best baseline but oracles)
   --format FORMAT   table | md | csv | latex | json
 
   Differences are paired by user (10,000 bootstrap resamples; below 10 users of workouts, or of

@@ -631,7 +631,9 @@ def test_a_multirun_tells_its_progress_and_ends_with_a_table(
     printed = capsys.readouterr()
     jobs = [line for line in printed.err.splitlines() if line.startswith("fitexp: job ")]
     assert jobs[0] == "fitexp: job 1 of 4"
-    assert jobs[1:] == [f"fitexp: job {n} of 4, about 1 s left" for n in (2, 3, 4)]
+    assert len(jobs) == 4
+    for n, line in enumerate(jobs[1:], 2):  # how long it takes is the machine's affair
+        assert re.fullmatch(rf"fitexp: job {n} of 4, about \d+ s left", line)
     lines = printed.out.splitlines()
     closing = lines[lines.index(next(x for x in lines if x.startswith("job  "))) :]
     assert re.split(r" {2,}", closing[0]) == ["job", "status", "time", "test mae"]

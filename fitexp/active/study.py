@@ -162,7 +162,7 @@ class Windows:
         inputs = {
             name: values.to(offset.dtype) if values.is_floating_point() else values
             for name, values in batch.items()
-            if name not in Ranking.answers
+            if name not in Ranking.withheld
         }
         inputs["profile"] = inputs["profile"] + offset[:, None]
         logits: Tensor = functional_call(self.network, dict(weights), (inputs,))

@@ -9,7 +9,8 @@ from fitexp.errors import InputError
 
 
 def is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """A number; NaN is none, though infinity is one."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 def is_whole(value: object, low: int) -> bool:

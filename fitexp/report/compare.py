@@ -28,6 +28,7 @@ from fitexp.targets import closest, did_you_mean
 
 OWN = "its own selection alone"  # the reference of a group with an expert
 OF_EXPERT = re.compile(r"test/(?:.+_(?:answered|asked|system)|asked)")  # where one was asked
+ORACLE = "_oracle"  # ends the name of a baseline that reads what it is tested on: no reference
 MIN_USERS = 10  # with fewer, units are resampled within users
 EVALUATIONS = "evaluations"  # folder in a run with its tests on other data
 GROUP = "group"  # stands for a choice, where groups are given
@@ -133,9 +134,9 @@ def compare(
 
     by: keys of the choices or dotted keys of the config; () is `telling_keys`. metrics: names in
     metrics.json; () is MAE and RMSE of the test, of rankings top-1, 5 and 10. against: a group or
-    baseline; None is the best baseline, by metric, and of a group with an expert its own selection
-    alone. groups: path of a run -> its group, instead of `by`. Groups are never averaged over
-    protocols. Raises InputError.
+    baseline; None is the best baseline, by metric, that is no oracle, and of a group with an expert
+    its own selection alone. groups: path of a run -> its group, instead of `by`. Groups are never
+    averaged over protocols. Raises InputError.
     """
     results, left_out = _read(runs)
     _check_one_kind(results)
@@ -671,6 +672,10 @@ def _reference(
             options = ", ".join(f"'{members[k].label}'" for k in found)
             raise InputError(f"--against '{against}' stands under several protocols: {options}")
         return found[0] if found else None
-    baselines = [k for k, row in enumerate(members) if row.kind == "baseline"]
+    baselines = [
+        k
+        for k, row in enumerate(members)
+        if row.kind == "baseline" and not row.name.endswith(ORACLE)
+    ]
     best = max if higher_is_better(name) else min
     return best(baselines, key=lambda k: members[k].cells[name].mean, default=None)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from fitexp.report.text import WIDTH, rendered
 
@@ -84,15 +83,15 @@ def as_text(document: Document) -> str:
         header, *lines = sheet.lines
         table = Table(box=None, pad_edge=False)
         for i, name in enumerate(header):
-            table.add_column(Text(name), justify="right" if i else "left", no_wrap=True)
+            table.add_column(name, justify="right" if i else "left", no_wrap=True)
         for line in lines:
-            table.add_row(*map(Text, line))
+            table.add_row(*line)
         parts.append(f"{sheet.title}\n{rendered(table)}")
     notes = Table(box=None, pad_edge=False, show_header=False)
     notes.add_column(no_wrap=True)
     notes.add_column(overflow="fold")
     for label, words in document.notes:
-        notes.add_row(Text(label), Text(words))
+        notes.add_row(label, words)
     return "\n\n".join([*parts, rendered(notes)])
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
-from rich.text import Text
 
 from fitexp import metrics
 from fitexp.data.prepare import Prepared
@@ -119,7 +118,7 @@ def summary(table: pd.DataFrame, spec: WindowSpec, band: Band | None) -> str:
         shown.add_column(name, justify="right")
     groups = list(table.groupby("user_id", sort=False))
     for user, own in groups:
-        shown.add_row(Text(str(user)), *_cells(own))
+        shown.add_row(str(user), *_cells(own))
     if len(groups) > 1:
         shown.add_section()
         shown.add_row("all", *_cells(table))

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from rich.table import Table
-from rich.text import Text
 
 from fitexp.data.spec import ExerciseSpec
 from fitexp.errors import InputError
@@ -63,7 +62,7 @@ def summary(
     table.add_column("probability", justify="right")
     order = ordered(probability)
     for rank, item in enumerate(order[:top].tolist(), 1):
-        name, category = Text(spec.items[item]), Text(spec.categories[item] or "-")
+        name, category = spec.items[item], spec.categories[item] or "-"
         table.add_row(str(rank), name, category, f"{probability[item]:.3f}")
     margin = float(probability[order[0]] - probability[order[1]])
     mark = "   MODEL TRAINED ON SIMULATED DATA" if spec.simulated else ""

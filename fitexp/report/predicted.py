@@ -94,7 +94,6 @@ def summary(
 ) -> str:
     """One line a workout, at most 100 columns, and what the band is."""
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     table.add_column("", no_wrap=True, overflow="ellipsis", max_width=40)
@@ -113,7 +112,7 @@ def summary(
             number(float(apart.mean()) if len(apart) else None),
         ]
         cells += [] if one.offset is None else [f"{one.offset:+.1f}"]
-        table.add_row(Text(one.plan.name), *cells)
+        table.add_row(one.plan.name, *cells)
     mark = "   MODEL TRAINED ON SIMULATED DATA" if spec.simulated else ""
     lines = [f"heart rate in bpm of user {user}{mark}", rendered(table), ""]
     if validation is not None and math.isfinite(validation.low):

@@ -65,7 +65,6 @@ def summary(
 ) -> str:
     """The best `top`, at most 100 columns, and what the columns are."""
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     table.add_column("", justify="right")
@@ -79,8 +78,8 @@ def summary(
     for rank, one in enumerate(found[:top], 1):
         table.add_row(
             str(rank),
-            Text(one.candidate.route),
-            Text(one.candidate.sport + ("" if one.candidate.speed == RECORDED else "*")),
+            one.candidate.route,
+            one.candidate.sport + ("" if one.candidate.speed == RECORDED else "*"),
             f"{one.km:.1f}",
             f"{one.minutes:.0f}",
             f"{one.mean:.1f}",

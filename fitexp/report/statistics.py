@@ -157,9 +157,11 @@ def interval(samples: Floats, level: float = LEVEL) -> tuple[float, float]:
 
 
 def p_two_sided(samples: Floats) -> float:
-    """min(1, 2 (1 + min(#{d <= 0}, #{d >= 0})) / (R + 1)) of R resampled differences d."""
-    tail = min(int((samples <= 0).sum()), int((samples >= 0).sum()))
-    return min(1.0, 2 * (1 + tail) / (len(samples) + 1))
+    """min(1, 2 (1 + min(#{d <= 0}, #{d >= 0})) / (R + 1)) of the R resampled differences d that
+    are numbers."""
+    known = samples[np.isfinite(samples)]
+    tail = min(int((known <= 0).sum()), int((known >= 0).sum()))
+    return min(1.0, 2 * (1 + tail) / (len(known) + 1))
 
 
 def paired_difference(

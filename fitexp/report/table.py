@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
-from rich.text import Text
 
 from fitexp.errors import InputError
 from fitexp.report.text import labelled, rendered
@@ -224,7 +223,7 @@ def groups_table(metrics: Mapping[str, float], horizons: list[str], unit: str) -
         best = min(beside, key=lambda key: beside[key], default=None)
         count = metrics.get(f"count/{name.removesuffix(end)}/workouts")
         table.add_row(
-            Text(GROUPS[by].format(group.replace("_", " ") if by in ("bpm", "own") else group)),
+            GROUPS[by].format(group.replace("_", " ") if by in ("bpm", "own") else group),
             "-" if count is None else f"{count:.0f}",
             f"{metrics[name]:.2f}",
             "-" if best is None else f"{beside[best]:.2f}",

@@ -12,8 +12,13 @@ WIDTH = 100
 
 
 def rendered(table: Table) -> str:
-    """The table without colours and trailing blanks, at most WIDTH columns wide."""
-    console = Console(file=io.StringIO(), width=WIDTH, force_terminal=False)
+    """The table without colours and trailing blanks, at most WIDTH columns wide.
+
+    Words stand as they are: [run] is no markup and :run: no emoji.
+    """
+    console = Console(
+        file=io.StringIO(), width=WIDTH, force_terminal=False, markup=False, emoji=False
+    )
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from rich.table import Table
-from rich.text import Text
 
 from fitexp.data.splits import Part
 from fitexp.outcomes import Outcome
@@ -268,15 +267,15 @@ def _auc_table(found: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) ->
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("less feature\nmeans", justify="right", no_wrap=True)
     for outcome, label in labels.items():
-        table.add_row(Text(label))
+        table.add_row(label)
         for row in found:
             if row["outcome"] == outcome:
                 table.add_row(*_cells(row))
     return table
 
 
-def _cells(row: Mapping[str, Any]) -> list[str | Text]:
-    name = Text(f"  {row['representation']}")
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    name = f"  {row['representation']}"
     if row.get("reads_outcome"):
         return [name, "-", "N/A", "-", "-"]
     if "sd" in row:
@@ -307,7 +306,7 @@ def _users_table(counts: Sequence[Mapping[str, Any]], labels: Mapping[str, str])
         table.add_column(name, justify="right", no_wrap=True)
     for row in counts:
         table.add_row(
-            Text(labels[row["outcome"]]),
+            labels[row["outcome"]],
             f"{row['threshold']:g}",
             f"{row['training_high']:,} / {row['training']:,}",
             f"{row['test_high']:,} / {row['test']:,}",

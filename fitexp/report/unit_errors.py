@@ -36,7 +36,8 @@ class UnitErrors:
 
     Of a metric of ranks: its value for each workout (tested: of workouts and candidates), or its
     sum over the answers to each event (of a ranking, a unit; tested: of events and what came).
-    Of an AUC: users are the units, total their scores, count their classes.
+    Of an AUC: users are the units, total their scores, count their classes (tested: of users and
+    classes).
     form: what `statistics.pooled` makes of them.
     """
 
@@ -91,9 +92,11 @@ def read(run: Run, names: Sequence[str]) -> Found:
         raise InputError(f"no {file}{again}") from None
     except Exception as error:  # pyarrow's and pandas' own kinds, a missing column
         raise InputError(f"{file}: {type(error).__name__}: {error}{again}") from error
-    for (prefix, name), of in found.items():
+    own = [("", name) for name in (*errors, *ranks, *figures, *aucs)]
+    for prefix, name in dict.fromkeys([*own, *found]):
+        value = found[prefix, name].value if (prefix, name) in found else math.nan
         printed = run.metrics.get(f"{prefix}{name}", math.nan)
-        if not math.isclose(of.value, printed, rel_tol=1e-6):
+        if not math.isclose(value, printed, rel_tol=1e-6):
             file = RECOMMEND if name in figures else SCORES if name in aucs else PREDICTIONS
             raise InputError(f"{file} does not give the {prefix}{name} of metrics.json")
     return found

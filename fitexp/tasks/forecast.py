@@ -35,7 +35,7 @@ class Forecast(Task):
     """
 
     kind = "windows"
-    answers = ("y", "mask", "rows")
+    withheld = ("y", "mask", "rows")
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ class Ranking(Task):
     """
 
     kind = "exercises"
-    answers = ("target", "mask", "event", "had")
+    withheld = ("target", "mask", "event", "had")
 
     def __init__(
         self,

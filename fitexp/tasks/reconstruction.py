@@ -22,7 +22,7 @@ class Reconstruction(Task):
     """
 
     kind = "windows"
-    answers = ("y", "mask", "rows")
+    withheld = ("y", "mask", "rows")
 
     def __init__(
         self,

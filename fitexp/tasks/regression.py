@@ -40,7 +40,7 @@ class Regression(Task):
     """
 
     kind = "workouts"
-    answers = ("y", "mask", "y_previous")
+    withheld = ("y", "mask", "y_previous")
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class Task(LightningModule, ABC):
     """
 
     kind: ClassVar[str]
-    answers: ClassVar[tuple[str, ...]]  # of a batch: never handed to a network as they are
+    withheld: ClassVar[tuple[str, ...]]  # of a batch: never handed to a network as they are
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Task(LightningModule, ABC):
 
     def inputs(self, batch: Batch) -> Batch:
         """What a network may see of a batch."""
-        return {name: values for name, values in batch.items() if name not in self.answers}
+        return {name: values for name, values in batch.items() if name not in self.withheld}
 
     def start_over(self) -> None:
         """Forget what was predicted so far: a new pass over a loader begins."""

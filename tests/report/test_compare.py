@@ -184,6 +184,19 @@ def test_differences_equal_a_slow_bootstrap_over_users(tmp_path: Path) -> None:
     assert cell.difference == pytest.approx(cell.mean - reference)
 
 
+def test_an_oracle_is_a_reference_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    run = made(tmp_path / "a")
+    table = pd.read_parquet(run.file(PREDICTIONS))
+    table["baseline_user_mean_oracle"] = table["target"] + 0.5
+    table.to_parquet(run.file(PREDICTIONS))
+    oracle = {f"baseline/user_mean_oracle/test/{e}_bpm": 0.5 for e in ("mae", "rmse")}
+    write_json(run.file(METRICS), {**run.metrics, **oracle})
+    for asked, reference in ((None, "user_mean"), ("user_mean_oracle",) * 2):
+        found, _ = compare([run], against=asked, resamples=50)
+        assert row(found, "good").cells["test/mae_bpm"].against == reference
+        assert row(found, "user_mean_oracle").cells["test/mae_bpm"].mean == pytest.approx(0.5)
+
+
 def test_a_known_effect_is_found_and_no_effect_is_not(tmp_path: Path) -> None:
     runs = [made(tmp_path / "a", model="strong", better=10)]
     runs += [made(tmp_path / "b", model="null", better=0.0)]

@@ -127,6 +127,9 @@ def test_p_by_hand() -> None:
     assert statistics.p_two_sided(np.array([1.0, 2, 3, -1])) == pytest.approx(2 * 2 / 5)
     assert statistics.p_two_sided(np.ones(99)) == pytest.approx(2 / 100)
     assert statistics.p_two_sided(np.zeros(9)) == 1.0
+    # resamples without a value, as of an AUC without one of its classes, are no evidence
+    assert statistics.p_two_sided(np.array([1.0, 2, 3, -1] + [np.nan] * 96)) == 0.8
+    assert statistics.p_two_sided(np.full(9, np.nan)) == 1.0
 
 
 def test_holm_by_hand_and_by_a_loop() -> None:

@@ -29,7 +29,7 @@ def device_chunks(file: Path) -> Iterator[tuple[Array, Array]]:
         import skdh.io
     except ImportError as error:
         raise InputError(
-            f"{file}: needs scikit-digital-health: pip install fitexp[accel]"
+            f"{file}: needs scikit-digital-health: pip install 'fitexp[accel]'"
         ) from error
     if file.suffix.lower() == ".bin" and HEADER not in _top(file):
         raise InputError(

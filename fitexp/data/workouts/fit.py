@@ -113,7 +113,7 @@ def _fitdecode() -> Any:
         import fitdecode
     except ImportError as error:
         raise InputError(
-            "FIT files need fitdecode: pip install fitexp[io], or leave them out"
+            "FIT files need fitdecode: pip install 'fitexp[io]', or leave them out"
         ) from error
     return fitdecode
 

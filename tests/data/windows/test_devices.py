@@ -123,5 +123,5 @@ def test_without_the_extra_its_name_is_said(
 ) -> None:
     monkeypatch.setitem(sys.modules, "skdh", None)
     monkeypatch.setitem(sys.modules, "skdh.io", None)
-    with pytest.raises(InputError, match=r"u\.cwa: .*pip install fitexp\[accel\]"):
+    with pytest.raises(InputError, match=r"u\.cwa: .*pip install 'fitexp\[accel\]'"):
         list(device_chunks(tmp_path / "u.cwa"))
