@@ -84,7 +84,7 @@ class SimilarUsers:
         module.train()
         for batch in batches:
             steps.zero_grad()
-            total, rows = module.losses(batch)
+            total, rows = module.summed_loss(batch)
             torch.autograd.backward((total / rows.clamp(min=1.0)).sum())
             steps.step()
         module.eval()

@@ -104,7 +104,7 @@ class Forecast(Task):
         losses = self.loss(rows if self.quantiles else rows[:, 0], batch["y"].flatten())
         return outputs, torch.where(mask > 0, losses.view(mask.shape), 0.0).sum(), mask.sum()
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def summed_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         _, total, count = self._step(batch)
         return total, count
 

@@ -78,7 +78,7 @@ class Ranking(Task):
         losses = self.loss(logits.flatten(0, 2), batch["target"].flatten())
         return logits, torch.where(mask > 0, losses.view(mask.shape), 0.0)
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def summed_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Of each fold (L,): the sum of the losses over its own rows, and how many these are."""
         _, losses = self._step(batch)
         return losses.sum(dim=(1, 2)), batch["mask"].sum(dim=(1, 2))

@@ -54,14 +54,14 @@ class Reconstruction(Task):
     def _again(self, batch: Batch) -> Tensor:
         return cast(Tensor, self.model(self.inputs(batch)))
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def summed_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The sum over windows of their mean loss, and how many they are (this rank)."""
         there = (batch["mask"] > 0).any(dim=1)  # an empty share of a rank has a masked window
         own = self.loss(self._again(batch), batch["x"]).mean(dim=(1, 2))
         return (own * there).sum(), there.sum()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.add_to_validation(*self.losses(batch))
+        self.add_to_validation(*self.summed_loss(batch))
 
     def on_validation_epoch_end(self) -> None:
         loss, count = over_ranks(self.val_sums).tolist()

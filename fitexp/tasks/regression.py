@@ -163,7 +163,7 @@ class Regression(Task):
         counted = mask if self.reduction == "mean" else mask.any(dim=1)
         return scaled, total, counted.sum()
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def summed_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         _, total, count = self._step(batch)
         return total, count
 

@@ -73,7 +73,7 @@ class Task(LightningModule, ABC):
         """Predictions by label, one row an answer; "rows" (N, 2) says what each is of."""
 
     @abstractmethod
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def summed_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The sum of the losses that count and what it is divided by, of this rank: () or (L,)."""
 
     def inputs(self, batch: Batch) -> Batch:
@@ -84,7 +84,7 @@ class Task(LightningModule, ABC):
         """Forget what was predicted so far: a new pass over a loader begins."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        total, count = self.losses(batch)
+        total, count = self.summed_loss(batch)
         sums = over_ranks(torch.stack([total.detach(), count.to(total)], dim=-1))
         self.train_sums = self.train_sums.to(sums.device, wide(sums)) + sums
         everyone = sums[..., 1].clamp(min=1.0)

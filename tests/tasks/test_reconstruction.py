@@ -40,10 +40,10 @@ def task(by: float = 3.0) -> Reconstruction:
 
 def test_losses_are_of_windows_that_count() -> None:
     batch = window_batch(window_spec(), rows=4)
-    total, count = task().losses(batch)
+    total, count = task().summed_loss(batch)
     assert (total.item(), count.item()) == (pytest.approx(4 * 9.0), 4)
     batch["mask"][1] = 0
-    total, count = task().losses(batch)
+    total, count = task().summed_loss(batch)
     assert (total.item(), count.item()) == (pytest.approx(3 * 9.0), 3)
 
 
