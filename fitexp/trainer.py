@@ -126,6 +126,20 @@ def build_trainer(
     return trainer
 
 
+@contextlib.contextmanager
+def denormals_are_zero() -> Iterator[None]:
+    """Numbers below 1e-38 are 0 in this thread, then no longer.
+
+    A recurrent network that answers from its last state hands early steps gradients so small that
+    the processor needs many times as long for each of them.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def check_share(config: Config, batches: int) -> None:
     """Raise InputError where trainer.limit_train_batches, a share, leaves no batch of an epoch."""
     share = config["trainer"].get("limit_train_batches", 1.0)

@@ -61,7 +61,14 @@ from fitexp.run import (
     write_json,
 )
 from fitexp.tasks.task import Task
-from fitexp.trainer import build_trainer, check_ranges, device_of, processes, quiet
+from fitexp.trainer import (
+    build_trainer,
+    check_ranges,
+    denormals_are_zero,
+    device_of,
+    processes,
+    quiet,
+)
 
 if TYPE_CHECKING:
     from fitexp.active.study import Study
@@ -123,12 +130,13 @@ def fit(run: Run, prepared: Prepared | None = None, allow: Allow = None) -> None
         done = int(load_checkpoint(run.file(LAST))["global_step"]) if resumed else None
         trainer = build_trainer(run, config, spec, stop, len(data.train_dataloader()), done)
         try:
-            trainer.fit(
-                module,
-                datamodule=data,
-                ckpt_path=run.file(LAST) if resumed else None,
-                weights_only=True,
-            )
+            with denormals_are_zero():
+                trainer.fit(
+                    module,
+                    datamodule=data,
+                    ckpt_path=run.file(LAST) if resumed else None,
+                    weights_only=True,
+                )
         except MisconfigurationException as error:
             raise InputError(f"trainer: {str(error).strip().splitlines()[0]}") from error
         except Interrupted:

@@ -20,7 +20,7 @@ from fitexp.errors import InputError
 from fitexp.progress import epoch_line
 from fitexp.run import BEST, LAST, Run, write_json
 from fitexp.trainer import check_share
-from tests.toy_run import ALLOW, toy_run
+from tests.toy_run import ALLOW, ToyModel, toy_run
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -301,3 +301,21 @@ def test_a_stop_file_counts_as_a_signal(tmp_path: Path, monkeypatch: pytest.Monk
     assert not flag
     (tmp_path / "stop").touch()
     assert flag
+
+
+@pytest.mark.slow
+def test_denormals_are_zero_in_training_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[bool, set[float]] = {True: set(), False: set()}
+    forward = ToyModel.forward
+
+    def seeing(self: ToyModel, batch: Any) -> torch.Tensor:
+        seen[self.training].add(float(torch.tensor(1e-39) / 2.0))
+        return forward(self, batch)
+
+    monkeypatch.setattr(ToyModel, "forward", seeing)
+    worker.train(toy_run(tmp_path / "run", trainer__max_epochs=1), allow=ALLOW)
+    assert seen[True] == {0.0}
+    assert any(value > 0.0 for value in seen[False])  # the test
+    assert float(torch.tensor(1e-39) / 2.0) > 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from benches._harness import Row, Side, cpu_ms
@@ -30,7 +31,9 @@ def products(width: int, steps: int = STEPS) -> int:
     return 2 * (2 * first + 3 * (second + sum(layers) + head) - states)
 
 
-def made(width: int, batch: int, steps: int = STEPS) -> tuple[Any, dict[str, Any], Any]:
+def made(
+    width: int, batch: int, steps: int = STEPS, pooling: str = "mean"
+) -> tuple[Any, dict[str, Any], Any]:
     """(network, batch, targets in z-scores)."""
     import torch
 
@@ -45,7 +48,7 @@ def made(width: int, batch: int, steps: int = STEPS) -> tuple[Any, dict[str, Any
         filters=FILTERS,
         width=width,
         branch=1,
-        pooling="mean",
+        pooling=pooling,
         dropout=0.0,
         heads=None,
     )
@@ -141,6 +144,45 @@ def _gru_row(width: int, batch: int, target: float, measured: float) -> Row:
     )
 
 
+def _flushed_row(width: int, batch: int) -> Row:
+    def flushed(side: Side) -> Side:
+        from fitexp.trainer import denormals_are_zero
+
+        def run() -> float:
+            with denormals_are_zero():
+                return side()
+
+        return run
+
+    def sides() -> tuple[Side, Side]:
+        one, other = (training_ms(*made(width, batch, pooling="last")) for _ in range(2))
+        return flushed(one), other
+
+    def agree_flushed() -> None:
+        """Answers and gradients within 1e-6 of the largest in float32."""
+        from fitexp.trainer import denormals_are_zero
+
+        found = []
+        for context in (denormals_are_zero, nullcontext):
+            network, inputs, _ = made(8, 3, 40, "last")
+            with context():
+                answer = network(inputs)
+                answer.square().sum().backward()
+            found.append([answer.detach(), *(weight.grad for weight in network.parameters())])
+        for a, b in zip(*found, strict=True):
+            assert float((a - b).abs().max()) <= 1e-6 * max(1.0, float(b.abs().max()))
+
+    return Row(
+        name=f"step2heart_last_{width}_batch_{batch}",
+        unit="ms",
+        note=f"{_step(width, batch)}, read at its last state with numbers below 1e-38 taken as 0; "
+        "reference: without that",
+        target=1.5,
+        sides=sides,
+        agree=agree_flushed,
+    )
+
+
 def _step(width: int, batch: int) -> str:
     return (
         f"a window of a training step (forward, backward, Adam) of Step2Heart A, T {STEPS}, "
@@ -149,4 +191,5 @@ def _step(width: int, batch: int) -> str:
 
 
 def rows() -> list[Row]:
-    return [_limit_row(*size) for size in SIZES] + [_gru_row(*size) for size in GRU_SIZES]
+    gru = [_gru_row(*size) for size in GRU_SIZES]
+    return [*(_limit_row(*size) for size in SIZES), *gru, _flushed_row(32, 32)]
