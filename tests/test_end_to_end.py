@@ -216,7 +216,7 @@ def test_evaluate_on_another_folder_reads_that_folder(
         ("num_threads=0", "num_threads=0: it takes a whole number"),
         ("checkpoint.every_steps=abc", "checkpoint.every_steps=abc: it takes a whole number"),
         ("data.batch_size=null", "data.batch_size=null: it takes a whole number"),
-        ("data.fractions=[-1,1,1]", "data.fractions=[-1, 1, 1]: shares, 0 or more"),
+        ("data.fractions=[-1,1,1]", "data.fractions=[-1, 1, 1]: three shares"),
         ("data.horizons=[a]", "data.horizons=['a']: whole numbers"),
         ("trainer.max_epochs=0", "trainer.max_epochs=0: it takes a whole number above 0"),
         ("trainer.limit_val_batches=0", "trainer.limit_val_batches=0: it takes a number above 0"),
